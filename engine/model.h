@@ -1,0 +1,42 @@
+/*
+ * A model folder or file, resolved into its parts and their descriptions.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Reads JSON configs, finds the parts, recognises layouts of names (diffusers,
+ * original, repackaged) and renames to the canonical one. Computes nothing.
+ */
+#ifndef KL_MODEL_H
+#define KL_MODEL_H
+
+#include "dit.h"
+#include "sampler.h"
+#include "text_encoder.h"
+#include "tokenizer.h"
+#include "vae.h"
+#include "weights.h"
+
+/** What a model is, from its configs or, for single files, from its tensors' names and shapes. */
+typedef struct KlModelDesc {
+    char name[256], kind[128];
+    unsigned caps;                      /* KLING_CAP_* */
+    KlTextEncoderConfig text;
+    KlDitConfig dit;
+    KlVaeConfig vae;
+    KlSamplerConfig sampler;            /* kind and shift as the scheduler's config says */
+    bool expand_timesteps;
+    int width_px, height_px, frames, fps_num, fps_den, steps;
+    float guidance;
+} KlModelDesc;
+
+typedef struct KlModelFiles {           /* the open parts; each may be closed on its own */
+    KlWeights *text, *dit, *vae;
+    KlTokenizer *tokenizer;
+} KlModelFiles;
+
+/** Opens what params name. On an error nothing stays open. The one-line error names the part, the file and what
+ *  to do ("no vae in DIR: give vae=... or put ... beside it"). */
+int  kl_model_files_open(KlDiag *d, KlModelFiles *f, KlModelDesc *desc, const KlingModelParams *params);
+void kl_model_files_close(KlModelFiles *f);
+
+#endif /* KL_MODEL_H */

@@ -1,0 +1,66 @@
+/*
+ * Named tensors of one part of a model, mapped from safetensors.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Knows files, names, shapes and dtypes; never what a tensor means. Nothing
+ * in a file is trusted: every offset, size, shape and name is checked before
+ * a pointer into the mapping is given out.
+ */
+#ifndef KL_WEIGHTS_H
+#define KL_WEIGHTS_H
+
+#include "common.h"
+#include "kernels/kernels.h"
+
+#define KL_MAX_DIMS 8
+
+typedef enum KlFileDType {              /* what safetensors can hold; only some can be computed with */
+    KL_FT_F32, KL_FT_F16, KL_FT_BF16, KL_FT_F64, KL_FT_I64, KL_FT_I32, KL_FT_I16, KL_FT_I8, KL_FT_U8, KL_FT_BOOL,
+    KL_FT_F8_E4M3, KL_FT_F8_E5M2, KL_FT_NB
+} KlFileDType;
+
+typedef struct KlTensor {
+    const char *name;                   /* the part's canonical (diffusers/transformers) name */
+    const char *file_name;              /* as the file spells it */
+    KlFileDType dtype;
+    int ndim;
+    int64_t shape[KL_MAX_DIMS];
+    const void *data;                   /* into the mapping, aligned for its dtype */
+    size_t bytes;
+} KlTensor;
+
+typedef struct KlWeights KlWeights;
+
+/** One rule of a renaming: names matching `from` become `to`. '#' in both stands for a run of digits (kept in
+ *  order), '*' at the end of both for any rest. The first rule that matches wins. */
+typedef struct KlRename {
+    const char *from, *to;
+} KlRename;
+
+/** Opens `path`: a .safetensors file, an index (*.safetensors.index.json), or a folder that holds one of the
+ *  usual names (model, diffusion_pytorch_model, with or without an index). Maps, checks all headers, reads no data. */
+int  kl_weights_open(KlDiag *d, KlWeights **w, const char *path);
+/** Tensors that already lie in the caller's memory (benches, tests): t[n] is copied, names too; data must outlive *w. */
+int  kl_weights_borrow(KlDiag *d, KlWeights **w, const KlTensor *t, int n, const char *path);
+void kl_weights_close(KlWeights **w);
+const char *kl_weights_path(const KlWeights *w);
+/** All tensors, in file order; n is their number. */
+const KlTensor *kl_weights_all(const KlWeights *w, int *n);
+/** By canonical name; NULL if there is none. O(log n). */
+const KlTensor *kl_weights_find(const KlWeights *w, const char *name);
+/** Renames every tensor that a rule matches; drops `prefix` first where a name begins with it. A clash of two
+ *  names is an error. */
+int  kl_weights_rename(KlDiag *d, KlWeights *w, const char *prefix, const KlRename *rules, int n_rules);
+/** Tells the system that the pages will not be needed soon (madvise); they stay readable. */
+void kl_weights_drop_pages(KlWeights *w);
+
+/** Finds `name` (printf-style, formatted by the caller), checks its shape exactly (ndim dims; -1 matches any) and
+ *  that it is f32, f16 or bf16, and gives it as a weight. The error names tensor, file, wanted and found shape. */
+int  kl_weights_get(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape, KlWeight *out);
+/** The same, as a f32 copy in malloc'd memory that the caller frees (for biases, norms, tables). */
+int  kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape, float **out);
+/** kl_weights_get for a 2-D tensor: n x k, or any tensor whose first dim is n and whose others multiply to k. */
+int  kl_weights_get_matrix(KlDiag *d, const KlWeights *w, const char *name, int64_t n, int64_t k, KlWeight *out);
+
+#endif /* KL_WEIGHTS_H */

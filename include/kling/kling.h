@@ -1,0 +1,245 @@
+/*
+ * kling: text-to-video diffusion as a C library
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The only public header of libkling.
+ *
+ *     KlingContext *ctx = NULL;
+ *     KlingModel   *model = NULL;
+ *     KlingJob     *job = NULL;
+ *     KlingModelParams  mp;
+ *     KlingParams       p;
+ *     const KlingFrame *f;
+ *     int ret;
+ *
+ *     kling_context_create(&ctx, NULL);
+ *     kling_model_params_default(&mp);
+ *     mp.model = "path/to/model";
+ *     if (kling_model_open(ctx, &model, &mp) < 0)
+ *         fprintf(stderr, "%s\n", kling_context_error(ctx));
+ *     kling_params_default(model, &p);
+ *     p.prompt = "a red ball falls onto a wooden table";
+ *     kling_job_create(model, &job, &p);
+ *     while ((ret = kling_job_next_frame(job, &f)) == KLING_OK)
+ *         use(f->data, f->width, f->height);
+ *     if (ret != KLING_EOF)
+ *         fprintf(stderr, "%s\n", kling_job_error(job));
+ *     kling_job_destroy(&job);
+ *     kling_model_destroy(&model);
+ *     kling_context_destroy(&ctx);
+ *
+ * Ownership: strings and params passed in need live only until the call
+ * returns, except where an argument says otherwise. Everything created is
+ * destroyed by its own destroy function, which takes the address of the
+ * pointer, accepts NULL and sets it to NULL. A model holds a reference to its
+ * context's settings, a job holds one to its model, so they may be destroyed
+ * in any order.
+ *
+ * Threads: a context or a job is used by one thread at a time; different jobs
+ * of one model may run at the same time in different threads and share the
+ * weights. Nothing is bound to the thread that created it. kling_job_cancel()
+ * may be called from any thread and from a signal handler.
+ */
+#ifndef KLING_KLING_H
+#define KLING_KLING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KLING_VERSION_MAJOR 0
+#define KLING_VERSION_MINOR 1
+#define KLING_VERSION_PATCH 0
+#define KLING_VERSION_INT \
+    (KLING_VERSION_MAJOR << 16 | KLING_VERSION_MINOR << 8 | KLING_VERSION_PATCH)
+
+#if defined(__GNUC__)
+#   define KLING_API __attribute__((visibility("default")))
+#else
+#   define KLING_API
+#endif
+
+/* Every function that can fail returns one of these; errors are negative. The
+ * sentence that goes with an error is kling_context_error() after a call on a
+ * context, kling_job_error() after a call on a job. */
+enum KlingStatus {
+    KLING_OK                    =   0,
+    KLING_EOF                   =   1,   /* the job has given its last frame */
+    KLING_ERROR_INVALID_ARG     =  -1,   /* a parameter is out of range */
+    KLING_ERROR_NOT_FOUND       =  -2,   /* a model, part or file is missing */
+    KLING_ERROR_INVALID_DATA    =  -3,   /* a file is damaged or is not what it claims */
+    KLING_ERROR_UNSUPPORTED     =  -4,   /* well formed, but not something this build runs */
+    KLING_ERROR_OUT_OF_MEMORY   =  -5,
+    KLING_ERROR_IO              =  -6,
+    KLING_ERROR_CANCELLED       =  -7,   /* kling_job_cancel() was called */
+    KLING_ERROR_DEVICE          =  -8,   /* a device is missing or failed */
+    KLING_ERROR_INTERNAL        =  -9,
+};
+
+enum KlingLogLevel {
+    KLING_LOG_ERROR,
+    KLING_LOG_WARNING,
+    KLING_LOG_INFO,
+    KLING_LOG_VERBOSE,
+    KLING_LOG_DEBUG,
+};
+
+enum KlingSampler {
+    KLING_SAMPLER_DEFAULT = 0,           /* the model's own */
+    KLING_SAMPLER_EULER,                 /* flow-matching Euler */
+    KLING_SAMPLER_UNIPC,                 /* UniPC, order 2, bh2, flow prediction */
+};
+
+/* Which of torch's generators the noise equals for a seed. */
+enum KlingRng {
+    KLING_RNG_CPU = 0,                   /* mt19937, as torch.Generator("cpu") */
+    KLING_RNG_CUDA,                      /* Philox 4x32-10, as torch.Generator("cuda") on a
+                                            device of 132 multiprocessors x 2048 threads */
+};
+
+enum KlingPrecision {
+    KLING_PRECISION_AUTO = 0,            /* the fastest that the device does without visible loss */
+    KLING_PRECISION_F32,
+};
+
+/* KlingParams.flags */
+#define KLING_FLAG_BITEXACT (1u << 0)    /* plain C kernels with double accumulation: slow; the same
+                                            bytes on every machine */
+
+/* KlingModelInfo.caps: what a model was trained to do. */
+#define KLING_CAP_TEXT      (1u << 0)    /* text to video */
+#define KLING_CAP_CLEAN_LATENTS (1u << 1)/* takes clean latent frames (a timestep per token) */
+
+typedef struct KlingContext KlingContext;
+typedef struct KlingModel KlingModel;
+typedef struct KlingJob KlingJob;
+
+/** line: one message, without a newline, valid only during the call. May be
+ *  called from the thread that runs a job. */
+typedef void (*KlingLogFn)(void *opaque, enum KlingLogLevel level, const char *line);
+
+typedef struct KlingContextParams {
+    KlingLogFn log;                      /* NULL: silent */
+    void *log_opaque;                    /* must outlive the context, its models and jobs */
+} KlingContextParams;
+
+KLING_API unsigned    kling_version(void);
+KLING_API const char *kling_status_name(int status);     /* "out of memory", ...; static */
+
+/** params may be NULL. */
+KLING_API int  kling_context_create(KlingContext **ctx, const KlingContextParams *params);
+KLING_API void kling_context_destroy(KlingContext **ctx);
+/** The sentence of the last failed call on this context, "" if none; valid until the next call. */
+KLING_API const char *kling_context_error(const KlingContext *ctx);
+
+typedef struct KlingModelParams {
+    const char *model;                   /* a diffusers folder, or a transformer file whose other parts
+                                            lie beside it or are given below; required */
+    const char *text_encoder;            /* folder or file; NULL: the model's own */
+    const char *vae;                     /* likewise */
+    const char *tokenizer;               /* folder, spiece.model or tokenizer.json; NULL likewise */
+    const char *device;                  /* "auto", "cpu"; NULL is "auto" */
+} KlingModelParams;
+
+/** What a model is and prefers. Strings live as long as the model. */
+typedef struct KlingModelInfo {
+    const char *name;                    /* the folder's or file's name */
+    const char *kind;                    /* such as "Wan 2.1 T2V", with the transformer's size */
+    const char *device;                  /* such as "cpu (avx2)" */
+    unsigned caps;                       /* KLING_CAP_* */
+    int width_px, height_px;             /* preferred size */
+    int frames;                          /* preferred clip length, the longest in one clip */
+    int fps_num, fps_den;                /* frames per second it was trained at */
+    int steps;                           /* preferred number of denoising steps */
+    float guidance, shift;
+    enum KlingSampler sampler;
+    int size_multiple_px;                /* generated sizes are multiples of this; outputs are cropped */
+    int frame_multiple;                  /* generated lengths are 1 + a multiple of this */
+    int max_prompt_tok;                  /* longer prompts are truncated with a warning */
+    int64_t parameters;                  /* of all parts together */
+} KlingModelInfo;
+
+KLING_API void kling_model_params_default(KlingModelParams *params);
+/** Opens and checks every part: names, shapes and dtypes against the model's
+ *  description. Weights are mapped, not read. The model keeps the context's
+ *  log; params need live only until the return. */
+KLING_API int  kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelParams *params);
+/** Another reference to the same weights; never fails. */
+KLING_API KlingModel *kling_model_ref(KlingModel *model);
+KLING_API void kling_model_destroy(KlingModel **model);
+KLING_API const KlingModelInfo *kling_model_info(const KlingModel *model);
+
+typedef struct KlingProgress {
+    int step, steps;                     /* denoising steps done and in all */
+    double step_seconds;                 /* mean over the steps done, 0 before the first */
+    double seconds_left;                 /* estimate to the end of denoising, -1 if unknown */
+    const char *stage;                   /* "text", "denoise", "decode" */
+} KlingProgress;
+
+/** Called between the stages and after each step, in the thread that runs the job. */
+typedef void (*KlingProgressFn)(void *opaque, const KlingProgress *progress);
+
+typedef struct KlingParams {
+    const char *prompt;                  /* UTF-8; NULL or "" is allowed */
+    const char *negative_prompt;         /* UTF-8; NULL or "" is allowed; unused when guidance is 1 */
+    int width_px, height_px;             /* even, 16..8192 */
+    int frames;                          /* 1..the model's clip length rounded up; any number: the engine
+                                            generates the next valid count and drops the rest */
+    int steps;                           /* 1..1000 */
+    float guidance;                      /* classifier-free guidance scale, 0..100; 1 turns it off */
+    float shift;                         /* flow shift, > 0..100 */
+    enum KlingSampler sampler;
+    enum KlingRng rng;
+    uint64_t seed;
+    int threads;                         /* 0: one per core */
+    enum KlingPrecision precision;
+    unsigned flags;                      /* KLING_FLAG_* */
+    KlingProgressFn progress;            /* NULL: none */
+    void *progress_opaque;               /* must outlive the job */
+    KlingLogFn log;                      /* this job's log; NULL: the context's */
+    void *log_opaque;
+} KlingParams;
+
+/** One decoded picture: planar f32 R, G, B in [0, 1], full range, as the model made it (BT.709
+ *  primaries and sRGB-like transfer by training data's nature). */
+typedef struct KlingFrame {
+    const float *data[3];                /* R, G, B: height_px rows of stride floats */
+    ptrdiff_t stride;                    /* in floats */
+    int width_px, height_px;
+    int index;                           /* 0, 1, 2, ... */
+    double step_ms;                      /* mean milliseconds per denoising step of this clip */
+} KlingFrame;
+
+/** Return 0 to go on, anything else to stop with KLING_ERROR_CANCELLED. */
+typedef int (*KlingFrameFn)(void *opaque, const KlingFrame *frame);
+
+/** The model's preferences; model may be NULL for the library's. */
+KLING_API void kling_params_default(const KlingModel *model, KlingParams *params);
+/** Checks everything that can be checked, allocates little, computes nothing.
+ *  The prompt is copied. On an error *job is NULL and kling_model_error(model)
+ *  has the sentence. */
+KLING_API int  kling_job_create(KlingModel *model, KlingJob **job, const KlingParams *params);
+/** The sentence of the last failed kling_job_create() in the calling program; "" if none. Copied into
+ *  buf, always terminated. */
+KLING_API void kling_model_error(const KlingModel *model, char *buf, size_t size);
+KLING_API void kling_job_destroy(KlingJob **job);
+/** Blocks until the next frame is decoded. *frame is valid until the next call
+ *  on this job. KLING_OK, KLING_EOF after the last frame, or an error, after
+ *  which every further call returns the same error. */
+KLING_API int  kling_job_next_frame(KlingJob *job, const KlingFrame **frame);
+/** The same, pushed: calls fn for each remaining frame. KLING_OK at the end. */
+KLING_API int  kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque);
+/** Makes the running and every later call return KLING_ERROR_CANCELLED, within
+ *  one block of the transformer or one convolution of the VAE. Any thread;
+ *  async-signal-safe. */
+KLING_API void kling_job_cancel(KlingJob *job);
+KLING_API const char *kling_job_error(const KlingJob *job);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* KLING_KLING_H */

@@ -1,0 +1,223 @@
+/*
+ * The table of kernels: everything that computes, behind one set of pointers.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * This room knows shapes, strides and dtypes. It does not know a model, a
+ * layer, a prompt or a file. Each op's contract stands at its pointer; ref/
+ * is the contract in C. kl_kernels_init() fills the table with ref and then
+ * overwrites upward with what the machine can do.
+ *
+ * Dimension letters
+ *   S   tokens of a sequence (Sq of queries, Sk of keys)
+ *   D   model dimension, the contiguous one of an activation row
+ *   H   heads;  E  elements of one head, D = H*E
+ *   M,N,K  of y[M,N] = x[M,K] * w[N,K]^T
+ *   R,W    rows and columns of one picture (a latent or a pixel frame)
+ *   C   channels, IC in, OC out
+ *
+ * Layouts. Activations are row-major f32, x[S,D] dense unless a stride `ld`
+ * (in elements) is named. Pictures are channels-last: p[R,W,C], dense, one
+ * picture per pointer. Weights keep the dtype that their file has.
+ *
+ * Memory. Pointers to activations come from mem_alloc() of the same executor
+ * (64-byte aligned); weights are KlWeight, any alignment that their dtype
+ * needs. Unless a contract says "in place", outputs do not overlap inputs.
+ *
+ * Errors. Ops validate nothing: the engine validates once at its wall. They
+ * return void and cannot fail. Only exec_*, mem_* and conv_create can.
+ *
+ * Determinism. For one table and one build, results do not depend on the
+ * number of threads: work is cut into tiles by shape alone, and no reduction
+ * crosses a tile. The ref table gives the same bits on every machine: double
+ * accumulation in index order, built without contraction or fast-math.
+ */
+#ifndef KL_KERNELS_H
+#define KL_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum KlDType {
+    KL_F32,
+    KL_F16,
+    KL_BF16,
+    KL_DTYPE_NB
+} KlDType;
+
+/** Bytes of one element. */
+static inline size_t kl_dtype_bytes(KlDType t) { return t == KL_F32 ? 4 : 2; }
+
+/** A dense weight in its file's dtype; data stays the owner's. */
+typedef struct KlWeight {
+    const void *data;                   /* NULL: absent */
+    KlDType dtype;
+} KlWeight;
+
+typedef enum KlActivation {
+    KL_ACT_NONE,
+    KL_ACT_SILU,                        /* x / (1 + exp(-x)) */
+    KL_ACT_GELU_TANH,                   /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+} KlActivation;
+
+/* Execution resources of one job: threads (or a device's stream) and memory. Opaque to the engine. */
+typedef struct KlExec KlExec;
+
+/** y[M,N] = residual + gate * act(x[M,K] * w[N,K]^T + bias[N]) */
+typedef struct KlLinear {
+    const float *x;   int64_t ldx;      /* ldx >= K */
+    KlWeight     w;                     /* [N,K] */
+    const float *bias;                  /* [N] or NULL */
+    float       *y;   int64_t ldy;      /* ldy >= N */
+    int64_t M, N, K;
+    KlActivation act;
+    const float *residual;              /* [M,N] with stride ldy or NULL (0); may be y itself */
+    const float *gate;                  /* [groups,N] or NULL (1); row m uses group m / group_rows;
+                                           only with residual */
+    int64_t ldgate;                     /* between groups, in elements */
+    int64_t group_rows;                 /* >= 1 when gate is given */
+} KlLinear;
+
+/** out[Sq,H,E] = softmax(scale * q k^T + key_bias + rel_bias) v, softmax in f32 or better,
+ *  the Sq x Sk scores never in memory as a whole. */
+typedef struct KlAttention {
+    const float *q;   int64_t ldq;      /* [Sq,H,E]: token stride ldq, head h at h*E */
+    const float *k;   int64_t ldk;      /* [Sk,H,E] */
+    const float *v;   int64_t ldv;      /* [Sk,H,E] */
+    float       *out; int64_t ldo;      /* [Sq,H,E]; may be q itself */
+    int64_t Sq, Sk;                     /* >= 1 */
+    int H, E;                           /* E any multiple of 2 up to 1024 */
+    float scale;
+    const float *key_bias;              /* [Sk] added to every score of that key, or NULL; -INFINITY masks */
+    const float *rel_bias;              /* [H, Sq+Sk-1]: score (i,j) gets rel_bias[h][j - i + Sq - 1]; or NULL */
+} KlAttention;
+
+/** y = norm(x) [* weight + bias] [* (1 + scale) + shift], in that order, statistics in double or
+ *  compensated f32. In place allowed. */
+typedef struct KlNorm {
+    const float *x;   int64_t ldx;      /* [S,D] */
+    float       *y;   int64_t ldy;
+    int64_t S, D;
+    float eps;
+    const float *weight, *bias;         /* [D] or NULL */
+    const float *scale, *shift;         /* [groups,D] with stride ldmod, or NULL; token s uses group s / group_rows */
+    int64_t ldmod, group_rows;          /* group_rows >= 1 when scale is given */
+} KlNorm;
+
+/* Convolution of causal video: one output picture from kt input pictures. */
+typedef struct KlConvDesc {
+    int ic, oc;
+    int kt;                             /* pictures in time, 1..3 */
+    int kh, kw;                         /* 1 or 3 */
+    int stride;                         /* in space, 1 or 2 */
+    int pad_top, pad_left, pad_bottom, pad_right;  /* zeros */
+    int up2;                            /* 1: the input is first doubled by nearest neighbour in both directions
+                                           (R and W of the input are those before doubling) */
+    int R, W;                           /* input picture */
+} KlConvDesc;
+
+static inline int kl_conv_out(int in, int up2, int k, int stride, int pad)
+{
+    return ((in << up2) + pad - k) / stride + 1;
+}
+
+/* A convolution bound to a description and packed weights. */
+typedef struct KlConv KlConv;
+/* Weights of a convolution in the backend's own layout, independent of R and W: shared between jobs. */
+typedef struct KlConvWeights KlConvWeights;
+
+typedef struct KlExecParams {
+    int threads;                        /* >= 1 */
+    void (*log)(void *opaque, const char *line);   /* or NULL */
+    void *opaque;
+} KlExecParams;
+
+typedef struct KlKernels KlKernels;
+struct KlKernels {
+    char name[32];                      /* "ref", "cpu (avx2)", ... */
+
+    /* -- execution and memory: may fail -- */
+    /** 0, or negative and *ex NULL when threads or memory are short. */
+    int  (*exec_create)(const KlKernels *k, KlExec **ex, const KlExecParams *p);
+    void (*exec_destroy)(KlExec **ex);                  /* waits for work, frees; NULL-safe; memory that came
+                                                           from mem_alloc must have been freed */
+    int  (*exec_sync)(KlExec *ex);                      /* waits; negative when the device failed */
+    /** Scratch for the ops of this executor; grows only. Call before ops with the largest of their
+     *  *_scratch figures. Negative when out of memory, the old scratch then stays. */
+    int  (*exec_reserve)(KlExec *ex, size_t bytes);
+    void *(*mem_alloc)(KlExec *ex, size_t bytes);       /* 64-byte aligned, uninitialised; NULL when out of memory */
+    void (*mem_free)(KlExec *ex, void *p);              /* NULL-safe */
+    int  (*mem_upload)(KlExec *ex, void *dst, const void *host, size_t bytes);   /* host may be reused on return */
+    int  (*mem_download)(KlExec *ex, void *host, const void *src, size_t bytes); /* done on return */
+    void (*mem_copy)(KlExec *ex, void *dst, const void *src, size_t bytes);      /* in order with the ops */
+    void (*mem_zero)(KlExec *ex, void *dst, size_t bytes);
+
+    /* -- scratch needs, in bytes, for one call -- */
+    size_t (*linear_scratch)(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w);
+    size_t (*attention_scratch)(const KlExec *ex, int64_t Sq, int64_t Sk, int H, int E);
+
+    /* -- dense -- */
+    void (*linear)(KlExec *ex, const KlLinear *p);
+    void (*attention)(KlExec *ex, const KlAttention *p);
+
+    /* -- rows -- */
+    void (*layer_norm)(KlExec *ex, const KlNorm *p);    /* (x - mean) / sqrt(var + eps), var biased */
+    void (*rms_norm)(KlExec *ex, const KlNorm *p);      /* x / sqrt(mean(x^2) + eps); bias, scale, shift unused */
+    /** x[S,D] with stride ldx, in place: RMS-norm over all D with weight[D] (or NULL), then rotation of
+     *  pairs (2i, 2i+1) in each head by cos/sin [S,E/2]: (a,b) -> (a c - b s, a s + b c). cos NULL: no rotation. */
+    void (*qk_norm_rope)(KlExec *ex, float *x, int64_t ldx, int64_t S, int H, int E, const float *weight, float eps,
+                         const float *cos, const float *sin);
+    /** x[S,D] += gate[groups,D] * y[S,D]; gate NULL: 1. Token s uses group s / group_rows. */
+    void (*gated_add)(KlExec *ex, float *x, const float *y, int64_t S, int64_t D, const float *gate, int64_t ldgate,
+                      int64_t group_rows);
+    /** y[n] = act(x[n]) [* mul[n]], in place allowed; mul NULL: 1. */
+    void (*activate)(KlExec *ex, float *y, const float *x, const float *mul, int64_t n, KlActivation act);
+    /** out[S,D] = table[ids[s],D] in f32; 0 <= ids < rows of table. ids is host memory. */
+    void (*gather)(KlExec *ex, float *out, KlWeight table, const int32_t *ids, int64_t S, int64_t D);
+    /** out[n] = sum_i a[i] * x[i][n], n_in 1..8, in double, in the order of i, rounded once; out may be one of x.
+     *  a and the array x are host memory. */
+    void (*lincomb)(KlExec *ex, float *out, const float *const *x, const double *a, int n_in, int64_t n);
+    /** f32 copy of a weight. */
+    void (*convert)(KlExec *ex, float *out, KlWeight w, int64_t n);
+
+    /* -- latent video <-> tokens.  z[C,F,R,W];  patch (1,ph,pw);  R = gr*ph, W = gw*pw. -- */
+    /** tok[F*gr*gw, C*ph*pw], element order (c, i, j) within a token, as a Conv3d weight's. */
+    void (*patchify)(KlExec *ex, float *tok, const float *z, int C, int F, int R, int W, int ph, int pw);
+    /** The transformer's output order: element (i, j, c) within a token. z[C,F,R,W]. */
+    void (*unpatchify)(KlExec *ex, float *z, const float *tok, int C, int F, int R, int W, int ph, int pw);
+
+    /* -- pictures, channels-last -- */
+    /** w is [OC,IC,kt,kh,kw] dense in its dtype, bias [OC] f32 host memory or NULL: both copied. Negative when
+     *  out of memory. */
+    int  (*conv_weights_create)(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias,
+                                int ic, int oc, int kt, int kh, int kw);
+    void (*conv_weights_destroy)(KlConvWeights **cw);
+    /** cw must outlive *c. Negative when out of memory or refused by the backend. */
+    int  (*conv_create)(KlExec *ex, KlConv **c, const KlConvDesc *d, const KlConvWeights *cw);
+    void (*conv_destroy)(KlConv **c);
+    size_t (*conv_scratch)(const KlConv *c);
+    /** out[R',W',OC] = sum over time of conv(src[t]) + bias [+ residual[R',W',OC]]. src[kt], oldest first, each
+     *  [R,W,IC]; a NULL src is a picture of zeros. residual NULL or may be out. */
+    void (*conv)(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual);
+    /** y[R*W,C] = act(x / max(||x||_2, 1e-12) * sqrt(C) * gamma[C]) over the channels of each pixel
+     *  (torch's F.normalize), in place allowed. */
+    void (*pixel_norm)(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
+                       KlActivation act);
+    /** rgb[3,R,W] planes of stride ld floats in [0,1]: clamp(x*0.5 + 0.5), x[R,W,C>=3] of pixel stride C. */
+    void (*to_rgb)(KlExec *ex, float *const rgb[3], int64_t ld, const float *x, int R, int W, int C);
+};
+
+/* CPU instruction sets that a table may use. */
+#define KL_CPU_AVX2    (1u << 0)        /* with FMA and F16C */
+#define KL_CPU_AVX512  (1u << 1)        /* F, BW, DQ, VL */
+#define KL_CPU_ALL     (~0u)
+
+/** What this machine has. */
+unsigned kl_cpu_flags(void);
+
+/** The plain C table: the meaning of every op. */
+void kl_kernels_init_ref(KlKernels *k);
+/** The tuned CPU table for mask & kl_cpu_flags(): mask 0 still uses the GEMM library. */
+void kl_kernels_init_cpu(KlKernels *k, unsigned mask);
+
+#endif /* KL_KERNELS_H */
