@@ -1,0 +1,270 @@
+/*
+ * Execution on the host: a pool of threads and plain memory.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Workers sleep between ops. Memory is never pinned nor cached: what
+ * mem_alloc gives out goes back to the system with mem_free.
+ */
+#include "kernels/host_exec.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_THREADS 1024
+
+typedef struct Worker {
+    KlExec *ex;
+    int index;                          /* 1.. : the caller is 0 */
+    pthread_t thread;
+} Worker;
+
+struct KlExec {
+    int threads;
+    Worker *workers;                    /* [threads], entry 0 unused */
+    int started;                        /* threads created, the caller included */
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    uint64_t generation;                /* counts ops; under lock */
+    int running;                        /* workers that have not finished the op; under lock */
+    int quit;
+
+    KlTileFn fn;                        /* the op, written under lock before the generation moves */
+    void *arg;
+    int64_t n_tiles;
+    atomic_llong next;
+
+    uint8_t *scratch;
+    size_t scratch_bytes;
+};
+
+static void run_tiles(KlExec *ex, int worker)
+{
+    for (;;) {
+        int64_t tile = atomic_fetch_add_explicit(&ex->next, 1, memory_order_relaxed);
+        if (tile >= ex->n_tiles)
+            return;
+        ex->fn(ex->arg, tile, worker);
+    }
+}
+
+static void *worker_main(void *opaque)
+{
+    Worker *w = opaque;
+    KlExec *ex = w->ex;
+    uint64_t seen = 0;
+
+    pthread_mutex_lock(&ex->lock);
+    for (;;) {
+        while (ex->generation == seen && !ex->quit)
+            pthread_cond_wait(&ex->wake, &ex->lock);
+        if (ex->quit)
+            break;
+        seen = ex->generation;
+        pthread_mutex_unlock(&ex->lock);
+        run_tiles(ex, w->index);
+        pthread_mutex_lock(&ex->lock);
+        if (!--ex->running)
+            pthread_cond_signal(&ex->done);
+    }
+    pthread_mutex_unlock(&ex->lock);
+    return NULL;
+}
+
+void kl_parallel(KlExec *ex, int64_t n_tiles, KlTileFn fn, void *arg)
+{
+    if (n_tiles <= 0)
+        return;
+    if (n_tiles == 1 || ex->started == 1) {
+        for (int64_t i = 0; i < n_tiles; i++)
+            fn(arg, i, 0);
+        return;
+    }
+    pthread_mutex_lock(&ex->lock);
+    ex->fn = fn;
+    ex->arg = arg;
+    ex->n_tiles = n_tiles;
+    atomic_store_explicit(&ex->next, 0, memory_order_relaxed);
+    ex->running = ex->started - 1;
+    ex->generation++;
+    pthread_cond_broadcast(&ex->wake);
+    pthread_mutex_unlock(&ex->lock);
+
+    run_tiles(ex, 0);
+
+    pthread_mutex_lock(&ex->lock);
+    while (ex->running)
+        pthread_cond_wait(&ex->done, &ex->lock);
+    pthread_mutex_unlock(&ex->lock);
+}
+
+int kl_threads(const KlExec *ex)
+{
+    return ex->threads;
+}
+
+void *kl_scratch(const KlExec *ex, int worker, size_t bytes)
+{
+    if (!bytes || ex->scratch_bytes / bytes < (size_t)ex->threads)
+        return NULL;
+    return ex->scratch + (size_t)worker * bytes;
+}
+
+static void host_exec_destroy(KlExec **pex)
+{
+    KlExec *ex = *pex;
+
+    if (!ex)
+        return;
+    pthread_mutex_lock(&ex->lock);
+    ex->quit = 1;
+    pthread_cond_broadcast(&ex->wake);
+    pthread_mutex_unlock(&ex->lock);
+    for (int i = 1; i < ex->started; i++)
+        pthread_join(ex->workers[i].thread, NULL);
+    pthread_cond_destroy(&ex->done);
+    pthread_cond_destroy(&ex->wake);
+    pthread_mutex_destroy(&ex->lock);
+    free(ex->scratch);
+    free(ex->workers);
+    free(ex);
+    *pex = NULL;
+}
+
+/* Signals belong to the program's threads, never to ours. */
+static int start_workers(KlExec *ex)
+{
+    sigset_t all, old;
+    int ret = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    for (int i = 1; i < ex->threads && !ret; i++) {
+        ex->workers[i].ex = ex;
+        ex->workers[i].index = i;
+        ret = pthread_create(&ex->workers[i].thread, NULL, worker_main, &ex->workers[i]);
+        if (!ret)
+            ex->started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ret ? -1 : 0;
+}
+
+static int host_exec_create(const KlKernels *k, KlExec **pex, const KlExecParams *p)
+{
+    KlExec *ex = calloc(1, sizeof(*ex));
+
+    (void)k;
+    *pex = NULL;
+    if (!ex)
+        return -1;
+    ex->threads = p->threads < 1 ? 1 : p->threads > MAX_THREADS ? MAX_THREADS : p->threads;
+    ex->started = 1;
+    ex->workers = calloc((size_t)ex->threads, sizeof(*ex->workers));
+    if (!ex->workers || pthread_mutex_init(&ex->lock, NULL))
+        goto fail;
+    if (pthread_cond_init(&ex->wake, NULL))
+        goto fail_lock;
+    if (pthread_cond_init(&ex->done, NULL))
+        goto fail_wake;
+    if (start_workers(ex) < 0) {
+        host_exec_destroy(&ex);
+        return -1;
+    }
+    *pex = ex;
+    return 0;
+
+fail_wake:
+    pthread_cond_destroy(&ex->wake);
+fail_lock:
+    pthread_mutex_destroy(&ex->lock);
+fail:
+    free(ex->workers);
+    free(ex);
+    return -1;
+}
+
+static int host_exec_sync(KlExec *ex)
+{
+    (void)ex;                           /* every op has waited for its tiles */
+    return 0;
+}
+
+static void *host_mem_alloc(KlExec *ex, size_t bytes)
+{
+    void *p = NULL;
+
+    (void)ex;
+    if (bytes > SIZE_MAX - 63 || posix_memalign(&p, 64, kl_round64(bytes ? bytes : 1)))
+        return NULL;
+    return p;
+}
+
+static void host_mem_free(KlExec *ex, void *p)
+{
+    (void)ex;
+    free(p);
+}
+
+static int host_exec_reserve(KlExec *ex, size_t bytes)
+{
+    uint8_t *p;
+
+    if (bytes <= ex->scratch_bytes)
+        return 0;
+    p = host_mem_alloc(ex, bytes);
+    if (!p)
+        return -1;
+    free(ex->scratch);
+    ex->scratch = p;
+    ex->scratch_bytes = bytes;
+    return 0;
+}
+
+static int host_mem_upload(KlExec *ex, void *dst, const void *host, size_t bytes)
+{
+    (void)ex;
+    if (bytes)
+        memcpy(dst, host, bytes);
+    return 0;
+}
+
+static int host_mem_download(KlExec *ex, void *host, const void *src, size_t bytes)
+{
+    (void)ex;
+    if (bytes)
+        memcpy(host, src, bytes);
+    return 0;
+}
+
+static void host_mem_copy(KlExec *ex, void *dst, const void *src, size_t bytes)
+{
+    (void)ex;
+    if (bytes)
+        memcpy(dst, src, bytes);
+}
+
+static void host_mem_zero(KlExec *ex, void *dst, size_t bytes)
+{
+    (void)ex;
+    if (bytes)
+        memset(dst, 0, bytes);
+}
+
+void kl_kernels_init_host(KlKernels *k)
+{
+    k->exec_create  = host_exec_create;
+    k->exec_destroy = host_exec_destroy;
+    k->exec_sync    = host_exec_sync;
+    k->exec_reserve = host_exec_reserve;
+    k->mem_alloc    = host_mem_alloc;
+    k->mem_free     = host_mem_free;
+    k->mem_upload   = host_mem_upload;
+    k->mem_download = host_mem_download;
+    k->mem_copy     = host_mem_copy;
+    k->mem_zero     = host_mem_zero;
+}
