@@ -49,10 +49,15 @@ def inputs(seed, name, shape, amp=1.0):
 
 
 def fill(module, seed):
-    """Overwrites every parameter of a torch module by its state-dict name; returns the module."""
+    """Overwrites every parameter of a torch module by its state-dict name; returns the module.
+
+    Of tied tensors (a text encoder's shared.weight and encoder.embed_tokens.weight) the first name counts,
+    which is the one that save_pretrained writes."""
     import torch
+    seen = set()
     with torch.no_grad():
         for name, p in module.state_dict().items():
-            if p.is_floating_point():
+            if p.is_floating_point() and p.data_ptr() not in seen:
+                seen.add(p.data_ptr())
                 p.copy_(torch.from_numpy(weight(seed, name, tuple(p.shape))))
     return module
