@@ -1,0 +1,63 @@
+/*
+ * The objects behind the public handles, shared by context.c, public_model.c and job.c only.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef KL_INTERNAL_H
+#define KL_INTERNAL_H
+
+#include <pthread.h>
+
+#include "model.h"
+
+struct KlingContext {
+    KlingLogFn log;
+    void *log_opaque;
+    char error[512];
+};
+
+/** The parts of a model bound to one table of kernels. */
+typedef struct KlParts {
+    KlKernels kernels;
+    KlTextEncoder *text;
+    KlDit *dit;
+    KlVae *vae;
+    bool ready;
+} KlParts;
+
+enum { KL_PARTS_FAST, KL_PARTS_BITEXACT, KL_PARTS_NB };
+
+#define KL_EMBEDDINGS 16                /* prompts whose context rows a model remembers */
+
+typedef struct KlEmbedding {
+    char *prompt;                       /* NULL: unused */
+    int parts;                          /* KL_PARTS_* that computed it */
+    int n;
+    float *rows;                        /* [n,text dim], host memory */
+    uint64_t used;                      /* of KlingModel.clock, for replacing the oldest */
+} KlEmbedding;
+
+struct KlingModel {
+    atomic_int refs;
+    KlingLogFn log;
+    void *log_opaque;
+    KlModelFiles files;
+    KlModelDesc desc;
+    KlingModelInfo info;
+    char device[64];
+
+    pthread_mutex_t lock;               /* of all below */
+    KlParts parts[KL_PARTS_NB];
+    KlEmbedding embeddings[KL_EMBEDDINGS];
+    uint64_t clock;
+    char error[512];
+};
+
+/** The parts for KL_PARTS_*, bound on first use. */
+int  kl_model_parts(KlingModel *m, KlDiag *d, int which, const KlParts **parts);
+/** A malloc'd copy of the remembered rows of a prompt, or NULL with *n 0 if there are none (or no memory for them). */
+float *kl_model_embedding_get(KlingModel *m, int which, const char *prompt, int *n);
+/** Remembers a copy of rows[n,dim]; silently does not when memory is short. */
+void kl_model_embedding_put(KlingModel *m, int which, const char *prompt, const float *rows, int n);
+
+#endif /* KL_INTERNAL_H */
