@@ -61,8 +61,10 @@ static int encode_prompt(KlingJob *job, const char *prompt, float **rows, int *n
     int ret;
 
     *rows = kl_model_embedding_get(job->model, which_parts(job), prompt, n);
-    if (*rows)
+    if (*rows) {
+        kl_log(d, KLING_LOG_DEBUG, "the prompt's embedding is remembered: %d tokens", *n);
         return KLING_OK;
+    }
     ids = malloc(sizeof(*ids) * (size_t)max_tok);
     if (!ids)
         return kl_fail_memory(d, "the prompt's tokens", sizeof(*ids) * (size_t)max_tok);

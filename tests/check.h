@@ -23,8 +23,8 @@ static int check_state;                 /* of the running test: 0 good, 1 failed
 #define CHECK(cond, ...) do { \
         if (!(cond) && check_state != 1) { \
             check_state = 1; \
-            printf("not ok %s: %s:%d: %s: ", check_name, __FILE__, __LINE__, #cond); \
-            printf("" __VA_ARGS__); \
+            printf("not ok %s: %s:%d: %s:", check_name, __FILE__, __LINE__, #cond); \
+            printf(" " __VA_ARGS__); \
             printf("\n"); \
         } \
     } while (0)
@@ -38,8 +38,8 @@ static int check_state;                 /* of the running test: 0 good, 1 failed
 
 #define SKIP(...) do { \
         check_state = 2; \
-        printf("skip %s: ", check_name); \
-        printf("" __VA_ARGS__); \
+        printf("skip %s:", check_name); \
+        printf(" " __VA_ARGS__); \
         printf("\n"); \
         return; \
     } while (0)
