@@ -1,0 +1,262 @@
+/*
+ * Named tensors of one part of a model, mapped from safetensors.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The set of tensors, their names and typed access. How a file is read stands
+ * in safetensors.c, which files make up a part in weights_open.c.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "safetensors.h"
+#include "weights_internal.h"
+
+KlWeights *kl_weights_alloc(KlDiag *d, const char *path)
+{
+    KlWeights *w = calloc(1, sizeof(*w));
+
+    if (!w || !(w->path = kl_strdup(path))) {
+        free(w);
+        kl_fail_memory(d, "a set of weights", sizeof(*w));
+        return NULL;
+    }
+    return w;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const KlTensor *const *x = a, *const *y = b;
+
+    return strcmp((*x)->name, (*y)->name);
+}
+
+int kl_weights_index(KlDiag *d, KlWeights *w)
+{
+    if (!w->index && !(w->index = malloc(((size_t)w->n + 1) * sizeof(*w->index))))
+        return kl_fail_memory(d, "an index of tensors", ((size_t)w->n + 1) * sizeof(*w->index));
+    for (int i = 0; i < w->n; i++)
+        w->index[i] = &w->t[i];
+    qsort(w->index, (size_t)w->n, sizeof(*w->index), by_name);
+    for (int i = 1; i < w->n; i++)
+        if (!strcmp(w->index[i - 1]->name, w->index[i]->name))
+            return kl_fail(d, KLING_ERROR_INVALID_DATA, "two tensors of '%s' are both '%s': '%s' and '%s'", w->path,
+                           w->index[i]->name, w->index[i - 1]->file_name, w->index[i]->file_name);
+    return 0;
+}
+
+int kl_weights_borrow(KlDiag *d, KlWeights **w, const KlTensor *t, int n, const char *path)
+{
+    KlWeights *b = kl_weights_alloc(d, path);
+    int ret;
+
+    *w = NULL;
+    if (!b)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if (!(b->t = calloc((size_t)n + 1, sizeof(*t)))) {
+        kl_weights_close(&b);
+        return kl_fail_memory(d, "a list of tensors", ((size_t)n + 1) * sizeof(*t));
+    }
+    for (; b->n < n; b->n++) {
+        char *name = kl_strdup(t[b->n].name);
+
+        if (!name) {
+            kl_weights_close(&b);
+            return kl_fail_memory(d, "a tensor's name", strlen(t[b->n].name) + 1);
+        }
+        b->t[b->n] = t[b->n];
+        b->t[b->n].name = b->t[b->n].file_name = name;
+    }
+    ret = kl_weights_index(d, b);
+    if (ret < 0)
+        kl_weights_close(&b);
+    *w = b;
+    return ret;
+}
+
+void kl_weights_close(KlWeights **pw)
+{
+    KlWeights *w = *pw;
+
+    *pw = NULL;
+    if (!w)
+        return;
+    kl_safetensors_free(w->t, w->n);
+    free(w->index);
+    for (int i = 0; i < w->n_maps; i++)
+        kl_unmap_file(&w->maps[i]);
+    free(w->maps);
+    free(w->path);
+    free(w);
+}
+
+const char *kl_weights_path(const KlWeights *w)
+{
+    return w->path;
+}
+
+const KlTensor *kl_weights_all(const KlWeights *w, int *n)
+{
+    *n = w->n;
+    return w->t;
+}
+
+const KlTensor *kl_weights_find(const KlWeights *w, const char *name)
+{
+    const KlTensor key = { .name = name }, *k = &key;
+    const KlTensor **e = bsearch(&k, w->index, (size_t)w->n, sizeof(*w->index), by_name);
+
+    return e ? *e : NULL;
+}
+
+void kl_weights_drop_pages(KlWeights *w)
+{
+    for (int i = 0; i < w->n_maps; i++)
+        if (w->maps[i].data)
+            madvise((void *)(uintptr_t)w->maps[i].data, w->maps[i].bytes, MADV_DONTNEED);
+}
+
+/* -- typed access -- */
+
+static void shape_text(char *buf, size_t size, int ndim, const int64_t *shape)
+{
+    size_t n = 0;
+
+    buf[0] = 0;
+    for (int i = 0; i < ndim && n < size; i++) {
+        char dim[24] = "?";
+
+        if (shape[i] >= 0)
+            snprintf(dim, sizeof(dim), "%lld", (long long)shape[i]);
+        n += (size_t)snprintf(buf + n, size - n, "%s%s", i ? "x" : "", dim);
+    }
+    if (!ndim)
+        snprintf(buf, size, "scalar");
+}
+
+static int wrong_shape(KlDiag *d, const KlWeights *w, const KlTensor *t, const char *wanted)
+{
+    char found[160];
+
+    shape_text(found, sizeof(found), t->ndim, t->shape);
+    return kl_fail(d, KLING_ERROR_INVALID_DATA, "tensor '%s' in '%s' is %s, the model's description wants %s",
+                   t->file_name, w->path, found, wanted);
+}
+
+/* The tensor, if it is there in a dtype that can be computed with. */
+static int find_typed(KlDiag *d, const KlWeights *w, const char *name, const KlTensor **t, KlWeight *out)
+{
+    *t = kl_weights_find(w, name);
+    *out = (KlWeight){ 0 };
+    if (!*t)
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "no tensor '%s' in '%s'", name, w->path);
+    switch ((*t)->dtype) {
+    case KL_FT_F32:  out->dtype = KL_F32;  return 0;
+    case KL_FT_F16:  out->dtype = KL_F16;  return 0;
+    case KL_FT_BF16: out->dtype = KL_BF16; return 0;
+    default:
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "tensor '%s' in '%s' is %s: only F32, F16 and BF16 weights can be used",
+                       (*t)->file_name, w->path, kl_file_dtype_name((*t)->dtype));
+    }
+}
+
+static int find_shaped(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape,
+                       const KlTensor **t, KlWeight *out)
+{
+    char wanted[160];
+    int ret = find_typed(d, w, name, t, out);
+    bool same;
+
+    if (ret < 0)
+        return ret;
+    same = (*t)->ndim == ndim;
+    for (int i = 0; i < ndim && same; i++)
+        same = shape[i] < 0 || shape[i] == (*t)->shape[i];
+    if (same) {
+        out->data = (*t)->data;
+        return 0;
+    }
+    shape_text(wanted, sizeof(wanted), ndim, shape);
+    return wrong_shape(d, w, *t, wanted);
+}
+
+int kl_weights_get(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape, KlWeight *out)
+{
+    const KlTensor *t;
+
+    return find_shaped(d, w, name, ndim, shape, &t, out);
+}
+
+int kl_weights_get_matrix(KlDiag *d, const KlWeights *w, const char *name, int64_t n, int64_t k, KlWeight *out)
+{
+    const KlTensor *t;
+    size_t rest = 1;
+    char wanted[64];
+    int ret = find_typed(d, w, name, &t, out);
+
+    if (ret < 0)
+        return ret;
+    for (int i = 1; i < t->ndim; i++)
+        rest *= (size_t)t->shape[i];    /* cannot overflow: the file's bytes were checked */
+    if (t->ndim >= 2 && t->shape[0] == n && rest == (size_t)k) {
+        out->data = t->data;
+        return 0;
+    }
+    snprintf(wanted, sizeof(wanted), "%lldx%lld", (long long)n, (long long)k);
+    return wrong_shape(d, w, t, wanted);
+}
+
+static float f32_of_bits(uint32_t u)
+{
+    float f;
+
+    memcpy(&f, &u, sizeof(f));
+    return f;
+}
+
+static float f32_of_f16(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    const uint32_t e = h >> 10 & 31, m = h & 0x3ff;
+
+    if (e == 31)                        /* infinity, NaN */
+        return f32_of_bits(sign | 0x7f800000 | m << 13);
+    if (e)
+        return f32_of_bits(sign | (e + 112) << 23 | m << 13);
+    return (sign ? -1.0f : 1.0f) * (float)m * 0x1p-24f;
+}
+
+static void to_f32(float *out, KlWeight in, size_t n)
+{
+    const uint16_t *h = in.data;
+
+    if (in.dtype == KL_F32)
+        memcpy(out, in.data, n * sizeof(*out));
+    else if (in.dtype == KL_BF16)
+        for (size_t i = 0; i < n; i++)
+            out[i] = f32_of_bits((uint32_t)h[i] << 16);
+    else
+        for (size_t i = 0; i < n; i++)
+            out[i] = f32_of_f16(h[i]);
+}
+
+int kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape, float **out)
+{
+    const KlTensor *t;
+    KlWeight in;
+    size_t n;
+    int ret;
+
+    *out = NULL;
+    ret = find_shaped(d, w, name, ndim, shape, &t, &in);
+    if (ret < 0)
+        return ret;
+    n = t->bytes / kl_dtype_bytes(in.dtype);
+    if (n > SIZE_MAX / sizeof(float) - 1 || !(*out = malloc((n + !n) * sizeof(float))))
+        return kl_fail_memory(d, name, n * sizeof(float));
+    if (n)
+        to_f32(*out, in, n);
+    return 0;
+}

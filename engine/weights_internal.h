@@ -1,0 +1,26 @@
+/*
+ * What the files of the weights share among themselves.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef KL_WEIGHTS_INTERNAL_H
+#define KL_WEIGHTS_INTERNAL_H
+
+#include "mapping.h"
+#include "weights.h"
+
+struct KlWeights {
+    char *path;
+    KlMapping *maps;                    /* n_maps; none when the tensors are borrowed */
+    int n_maps;
+    KlTensor *t;                        /* n, in file order; names are owned */
+    int n;
+    const KlTensor **index;             /* n, sorted by canonical name */
+};
+
+/** NULL with d's error set when out of memory. */
+KlWeights *kl_weights_alloc(KlDiag *d, const char *path);
+/** Sorts the index by canonical name; two tensors of one name are an error. */
+int kl_weights_index(KlDiag *d, KlWeights *w);
+
+#endif /* KL_WEIGHTS_INTERNAL_H */
