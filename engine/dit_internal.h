@@ -1,0 +1,94 @@
+/*
+ * The transformer's insides, for its own files and for tests of its parts.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Letters: S tokens of the clip, D model dimension, H heads of E, groups of
+ * tokens that share a timestep (1, or one per latent frame).
+ */
+#ifndef KL_DIT_INTERNAL_H
+#define KL_DIT_INTERNAL_H
+
+#include "dit.h"
+
+typedef struct KlDitLinear {
+    KlWeight w;                         /* [n,k] in the file's dtype */
+    float *b;                           /* [n] */
+    int64_t n, k;
+} KlDitLinear;
+
+typedef struct KlDitAttention {
+    KlDitLinear q, k, v, o;             /* [D,D] */
+    float *norm_q, *norm_k;             /* [D] */
+} KlDitAttention;
+
+typedef struct KlDitBlock {
+    float *table;                       /* [6,D]: shift, scale, gate of attention, then of the ffn */
+    KlDitAttention self, cross;
+    float *norm2_w, *norm2_b;           /* [D], NULL without cross_attn_norm */
+    KlDitLinear up, down;               /* [ffn,D], [D,ffn] */
+} KlDitBlock;
+
+struct KlDit {
+    const KlKernels *k;
+    KlDitConfig cfg;
+    KlDitLinear patch;                  /* [D, in_ch*ph*pw] */
+    KlDitLinear time1, time2, time_proj;/* [D,freq], [D,D], [6D,D] */
+    KlDitLinear text1, text2;           /* [D,text_dim], [D,D] */
+    KlDitLinear proj_out;               /* [out_ch*ph*pw, D] */
+    float *table;                       /* [2,D]: shift, scale of the head */
+    KlDitBlock *blocks;                 /* [layers] */
+};
+
+typedef struct KlDitContext {           /* one prompt, projected for every block */
+    float *kv;                          /* [layers, keys, 2D]: key row, then value row */
+    float *key_bias;                    /* [keys], NULL when no padding is left out */
+    int keys;                           /* 0: slot is empty */
+    int cap;                            /* keys that kv has room for */
+} KlDitContext;
+
+/* One clip's memory. Besides x there is one block, `work`, that every stage of a block lays out for itself:
+ *   attention   q,k,v interleaved [S,3D], and the normalised input [chunk,D]
+ *   cross       normalised input and queries [chunk,2D]
+ *   ffn         normalised input and hidden rows [chunk,D+ffn]
+ * so a session holds about 4*S*D floats of activations whatever the number of blocks. */
+struct KlDitSession {
+    const KlDit *dit;
+    const KlKernels *k;
+    KlExec *ex;
+    int F, R, W;
+    int64_t S, frame_tok;               /* tokens of the clip, of one latent frame */
+    int64_t chunk;                      /* rows normalised at once before the q, k, v projections */
+    int64_t work_floats;
+    float *x;                           /* [S,D] */
+    float *work;
+    float *cos, *sin;                   /* [S,E/2] */
+    float *freq;                        /* [F,freq_dim] */
+    float *temb, *hidden;               /* [F,D] */
+    float *tproj, *mod;                 /* [F,6D]; mod = tproj + a block's table */
+    float *head_mod;                    /* [F,2D] */
+    float *host_freq;                   /* [F,freq_dim], the host's */
+    int groups;
+    int64_t group_rows;
+    KlDitContext ctx[KL_DIT_CONTEXTS];
+};
+
+/** cos[S,E/2], sin[S,E/2] (host) for F x gr x gw tokens: the head is split into time, row, column parts. */
+void kl_dit_rope(float *cos, float *sin, int E, int F, int gr, int gw);
+/** out[dim] (host): the reference's sinusoid of one timestep, cosines first. */
+void kl_dit_timestep(float *out, int dim, float t);
+
+/* The stages of one forward, in order; they cannot fail but for uploads. */
+void kl_dit_patch_embed(KlDitSession *s, const float *z);
+int  kl_dit_time_embed(KlDitSession *s, KlDiag *d, const float *t);
+void kl_dit_modulate(KlDitSession *s, const float *table);
+void kl_dit_self_attention(KlDitSession *s, const KlDitBlock *b);
+void kl_dit_cross_attention(KlDitSession *s, const KlDitBlock *b, int layer, int slot);
+void kl_dit_ffn(KlDitSession *s, const KlDitBlock *b);
+void kl_dit_head(KlDitSession *s, float *v);
+
+/** y[M,n] = act(x[M,k] w^T + b) */
+void kl_dit_linear(const KlDitSession *s, const KlDitLinear *l, const float *x, int64_t ldx, float *y, int64_t ldy,
+                   int64_t M, KlActivation act);
+
+#endif /* KL_DIT_INTERNAL_H */

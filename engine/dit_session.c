@@ -1,0 +1,254 @@
+/*
+ * One clip through the transformer: its memory, contexts and the forward.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "dit_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Rows that go through a chain of linears at once: enough that reading (and widening) a weight is a few percent of
+ * multiplying with it. */
+#define CHUNK_ROWS 4096
+
+static int alloc_floats(KlDitSession *s, KlDiag *d, const char *what, int64_t n, float **out)
+{
+    *out = s->k->mem_alloc(s->ex, (size_t)n * sizeof(float));
+    return *out ? 0 : kl_fail_memory(d, what, (size_t)n * sizeof(float));
+}
+
+static int reserve(KlDitSession *s, KlDiag *d)
+{
+    const KlDitConfig *c = &s->dit->cfg;
+    const KlDit *m = s->dit;
+    const KlDitBlock *b = m->blocks;
+    const KlDitLinear *on_tokens[] = { &m->patch, &b->self.q, &b->up, &b->down, &m->proj_out };
+    const KlDitLinear *on_few[] = { &m->time1, &m->time2, &m->time_proj, &m->text1, &m->text2, &b->cross.k };
+    int64_t few = KL_MAX(s->F, c->text_len + 1);
+    size_t need = 0;
+
+    for (int t = 0; t < KL_DTYPE_NB; t++) {     /* files may mix dtypes */
+        for (size_t i = 0; i < KL_ARRAY_LEN(on_tokens); i++)
+            need = KL_MAX(need, s->k->linear_scratch(s->ex, s->S, on_tokens[i]->n, on_tokens[i]->k, (KlDType)t));
+        for (size_t i = 0; i < KL_ARRAY_LEN(on_few); i++)
+            need = KL_MAX(need, s->k->linear_scratch(s->ex, few, on_few[i]->n, on_few[i]->k, (KlDType)t));
+    }
+    need = KL_MAX(need, s->k->attention_scratch(s->ex, s->S, s->S, c->heads, c->head_dim));
+    need = KL_MAX(need, s->k->attention_scratch(s->ex, s->S, c->text_len + 1, c->heads, c->head_dim));
+    if (s->k->exec_reserve(s->ex, need) < 0)
+        return kl_fail_memory(d, "the transformer's scratch", need);
+    return 0;
+}
+
+static int fill_rope(KlDitSession *s, KlDiag *d)
+{
+    const KlDitConfig *c = &s->dit->cfg;
+    size_t n = (size_t)s->S * (c->head_dim / 2);
+    float *host = malloc(2 * n * sizeof(*host));
+    int ret = 0;
+
+    if (!host)
+        return kl_fail_memory(d, "rotation tables", 2 * n * sizeof(*host));
+    kl_dit_rope(host, host + n, c->head_dim, s->F, s->R / c->patch_h, s->W / c->patch_w);
+    if (s->k->mem_upload(s->ex, s->cos, host, n * sizeof(*host)) < 0 ||
+        s->k->mem_upload(s->ex, s->sin, host + n, n * sizeof(*host)) < 0)
+        ret = kl_fail(d, KLING_ERROR_DEVICE, "the rotation tables could not be sent to the device");
+    free(host);
+    return ret;
+}
+
+/* Floats that the hungriest stage lays out in `work`. */
+static int64_t work_floats(const KlDitSession *s)
+{
+    const KlDit *m = s->dit;
+    int64_t D = m->cfg.dim, n;
+
+    n = s->S * 3 * D + s->chunk * D;
+    n = KL_MAX(n, s->chunk * (D + m->cfg.ffn));
+    n = KL_MAX(n, s->S * m->patch.k);
+    n = KL_MAX(n, s->S * (D + m->proj_out.n));
+    return KL_MAX(n, (m->cfg.text_len + 1) * (m->cfg.text_dim + 2 * D));
+}
+
+static int session_alloc(KlDitSession *s, KlDiag *d)
+{
+    const KlDitConfig *c = &s->dit->cfg;
+    int64_t D = c->dim, half = c->head_dim / 2;
+    int ret;
+
+    s->work_floats = work_floats(s);
+    if ((ret = alloc_floats(s, d, "the transformer's tokens", s->S * D, &s->x)) < 0 ||
+        (ret = alloc_floats(s, d, "the transformer's activations", s->work_floats, &s->work)) < 0 ||
+        (ret = alloc_floats(s, d, "rotation tables", s->S * half, &s->cos)) < 0 ||
+        (ret = alloc_floats(s, d, "rotation tables", s->S * half, &s->sin)) < 0 ||
+        (ret = alloc_floats(s, d, "time embedding", (int64_t)s->F * c->freq_dim, &s->freq)) < 0 ||
+        (ret = alloc_floats(s, d, "time embedding", s->F * D, &s->temb)) < 0 ||
+        (ret = alloc_floats(s, d, "time embedding", s->F * D, &s->hidden)) < 0 ||
+        (ret = alloc_floats(s, d, "modulation", s->F * 6 * D, &s->tproj)) < 0 ||
+        (ret = alloc_floats(s, d, "modulation", s->F * 6 * D, &s->mod)) < 0 ||
+        (ret = alloc_floats(s, d, "modulation", s->F * 2 * D, &s->head_mod)) < 0)
+        return ret;
+    if (!(s->host_freq = malloc((size_t)s->F * c->freq_dim * sizeof(float))))
+        return kl_fail_memory(d, "time embedding", (size_t)s->F * c->freq_dim * sizeof(float));
+    if ((ret = reserve(s, d)) < 0)
+        return ret;
+    return fill_rope(s, d);
+}
+
+int kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R, int W, KlDitSession **out)
+{
+    const KlDitConfig *c = &dit->cfg;
+    KlDitSession *s;
+    int ret;
+
+    *out = NULL;
+    if (F < 1 || R < 1 || W < 1 || F > 1 << 16 || R > 1 << 14 || W > 1 << 14 || R % c->patch_h || W % c->patch_w)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "latents of %d frames of %dx%d do not fit the transformer's "
+                       "patches of %dx%d", F, W, R, c->patch_w, c->patch_h);
+    if (!(s = calloc(1, sizeof(*s))))
+        return kl_fail_memory(d, "a transformer session", sizeof(*s));
+    s->dit = dit;
+    s->k = dit->k;
+    s->ex = ex;
+    s->F = F;
+    s->R = R;
+    s->W = W;
+    s->frame_tok = (int64_t)(R / c->patch_h) * (W / c->patch_w);
+    s->S = F * s->frame_tok;
+    s->chunk = KL_MIN(s->S, CHUNK_ROWS);
+    s->groups = 1;
+    s->group_rows = s->S;
+    if ((ret = session_alloc(s, d)) < 0)
+        kl_dit_session_destroy(&s);
+    *out = s;
+    return ret;
+}
+
+static void context_free(KlDitSession *s, KlDitContext *c)
+{
+    s->k->mem_free(s->ex, c->kv);
+    s->k->mem_free(s->ex, c->key_bias);
+    *c = (KlDitContext){ 0 };
+}
+
+void kl_dit_session_destroy(KlDitSession **session)
+{
+    KlDitSession *s = *session;
+
+    if (!s)
+        return;
+    float *all[] = { s->x, s->work, s->cos, s->sin, s->freq, s->temb, s->hidden, s->tproj, s->mod, s->head_mod };
+
+    for (size_t i = 0; i < KL_ARRAY_LEN(all); i++)
+        s->k->mem_free(s->ex, all[i]);
+    for (int i = 0; i < KL_DIT_CONTEXTS; i++)
+        context_free(s, &s->ctx[i]);
+    free(s->host_freq);
+    free(s);
+    *session = NULL;
+}
+
+/* Room for `keys` rows per block, and the bias that makes the last one stand for `padding` equal rows. */
+static int context_alloc(KlDitSession *s, KlDiag *d, KlDitContext *c, int keys, int padding)
+{
+    float *host;
+    int ret;
+
+    if (keys > c->cap) {
+        context_free(s, c);
+        if ((ret = alloc_floats(s, d, "a prompt's keys and values",
+                                (int64_t)s->dit->cfg.layers * keys * 2 * s->dit->cfg.dim, &c->kv)) < 0)
+            return ret;
+        c->cap = keys;
+    }
+    s->k->mem_free(s->ex, c->key_bias);
+    c->key_bias = NULL;
+    c->keys = keys;
+    if (!padding)
+        return 0;
+    if ((ret = alloc_floats(s, d, "a prompt's mask", keys, &c->key_bias)) < 0)
+        return ret;
+    if (!(host = calloc((size_t)keys, sizeof(*host))))
+        return kl_fail_memory(d, "a prompt's mask", keys * sizeof(*host));
+    host[keys - 1] = (float)log(padding);
+    ret = s->k->mem_upload(s->ex, c->key_bias, host, keys * sizeof(*host));
+    free(host);
+    return ret < 0 ? kl_fail(d, KLING_ERROR_DEVICE, "the prompt's mask could not be sent to the device") : 0;
+}
+
+int kl_dit_set_context(KlDitSession *s, KlDiag *d, int slot, const float *rows, int n)
+{
+    const KlDit *m = s->dit;
+    const KlDitConfig *cfg = &m->cfg;
+    int64_t D = cfg->dim, T = cfg->text_dim;
+    KlDitContext *c;
+    float *in = s->work, *h, *emb;
+    int keys, ret;
+
+    if (slot < 0 || slot >= KL_DIT_CONTEXTS || n < 0 || n > cfg->text_len)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "a context of %d tokens in slot %d: at most %d tokens, slots 0 "
+                       "to %d", n, slot, cfg->text_len, KL_DIT_CONTEXTS - 1);
+    c = &s->ctx[slot];
+    keys = n < cfg->text_len ? n + 1 : n;
+    if ((ret = context_alloc(s, d, c, keys, cfg->text_len - n)) < 0) {
+        context_free(s, c);
+        return ret;
+    }
+    h = in + keys * T;
+    emb = h + keys * D;
+    if (n)
+        s->k->mem_copy(s->ex, in, rows, (size_t)n * T * sizeof(float));
+    if (keys > n)
+        s->k->mem_zero(s->ex, in + n * T, (size_t)T * sizeof(float));
+    kl_dit_linear(s, &m->text1, in, T, h, D, keys, KL_ACT_GELU_TANH);
+    kl_dit_linear(s, &m->text2, h, D, emb, D, keys, KL_ACT_NONE);
+    for (int i = 0; i < cfg->layers; i++) {
+        const KlDitAttention *a = &m->blocks[i].cross;
+        float *kv = c->kv + (int64_t)i * keys * 2 * D;
+
+        if ((ret = kl_check_cancel(d)) < 0) {
+            context_free(s, c);
+            return ret;
+        }
+        kl_dit_linear(s, &a->k, emb, D, kv, 2 * D, keys, KL_ACT_NONE);
+        kl_dit_linear(s, &a->v, emb, D, kv + D, 2 * D, keys, KL_ACT_NONE);
+        s->k->qk_norm_rope(s->ex, kv, 2 * D, keys, cfg->heads, cfg->head_dim, a->norm_k, cfg->eps, NULL, NULL);
+    }
+    return 0;
+}
+
+int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const float *t, float *v)
+{
+    const KlDit *m = s->dit;
+    int ret;
+
+    if (slot < 0 || slot >= KL_DIT_CONTEXTS || !s->ctx[slot].keys)
+        return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer has no context in slot %d", slot);
+    if ((ret = kl_check_cancel(d)) < 0 || (ret = kl_dit_time_embed(s, d, t)) < 0)
+        return ret;
+    kl_dit_patch_embed(s, z);
+    for (int i = 0; i < m->cfg.layers; i++) {
+        const KlDitBlock *b = &m->blocks[i];
+
+        if ((ret = kl_check_cancel(d)) < 0)
+            return ret;
+        kl_dit_modulate(s, b->table);
+        kl_dit_self_attention(s, b);
+        kl_dit_cross_attention(s, b, i, slot);
+        kl_dit_ffn(s, b);
+    }
+    kl_dit_head(s, v);
+    return kl_check_cancel(d);
+}
+
+double kl_dit_flops(const KlDitSession *s, int slot)
+{
+    const KlDit *m = s->dit;
+    double S = s->S, D = m->cfg.dim, ffn = m->cfg.ffn, keys = s->ctx[slot].keys;
+    double block = 6 * D * D + 2 * D * ffn + 2 * S * D + 2 * keys * D;   /* multiply-adds per token */
+    double ends = D * (m->patch.k + m->proj_out.n);
+    double time = s->groups * D * (m->cfg.freq_dim + 7 * D);
+
+    return 2 * (S * (m->cfg.layers * block + ends) + time);
+}
