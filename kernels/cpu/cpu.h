@@ -1,0 +1,24 @@
+/*
+ * The tuned CPU table's own doors: one init per op family, and the GEMM
+ * library behind one function. Not for the engine.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef KL_CPU_H
+#define KL_CPU_H
+
+#include "kernels/host_exec.h"
+
+/** C[M,N] = alpha * op(A)[M,K] * op(B)[K,N] + beta * C, row-major, strides in elements; beta 0 never reads C.
+ *  transa 'T': A is stored [K,M]; transb 'T': B is stored [N,K]. Runs on the calling thread alone, any thread,
+ *  and leaves that thread's OpenMP settings as they were. Same bits for the same sizes, every time. */
+void kl_sgemm(char transa, char transb, int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
+              const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
+
+/* Each overwrites the entries of its family with the best that flags allow. Called in this order. */
+void kl_cpu_init_linear(KlKernels *k, unsigned flags);
+void kl_cpu_init_conv(KlKernels *k, unsigned flags);
+void kl_cpu_init_attention(KlKernels *k, unsigned flags);
+void kl_cpu_init_rows(KlKernels *k, unsigned flags);
+
+#endif /* KL_CPU_H */

@@ -1,0 +1,198 @@
+/*
+ * y = residual + gate * act(x w^T + bias) on the GEMM library.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * y is cut into tiles of about MT x NT. A worker widens its panel of a 16-bit
+ * weight a chunk of K at a time, lets the library multiply into its own slice
+ * of scratch, and finishes the tile while it is warm. f32 weights are read in
+ * place. One or two rows of x need no panel: they are bound by reading w.
+ */
+#include "kernels/cpu/linear.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MT 256                          /* at most, rows of a tile */
+#define NT 128                          /* at most, columns of a tile */
+#define KC 2048                         /* at most, depth of one multiplication */
+#define GEMV_ROWS 2                     /* at most, for the gemv leaf */
+#define GEMV_NT 64                      /* columns of a gemv tile */
+
+typedef struct Linear {
+    const KlLinear *p;
+    const KlLinearLeaf *leaf;
+    KlExec *ex;
+    int64_t mt, nt, kc;                 /* the cut */
+    int64_t tiles_m;
+    size_t slice;                       /* scratch bytes of one worker */
+} Linear;
+
+/* n cut evenly into the fewest parts of at most `most`, the part a multiple of `unit`. */
+static int64_t even_part(int64_t n, int64_t most, int64_t unit)
+{
+    int64_t parts = kl_ceil_div(n, most);
+
+    return kl_ceil_div(kl_ceil_div(n, parts), unit) * unit;
+}
+
+static void cut(Linear *l, int64_t M, int64_t N, int64_t K)
+{
+    l->mt = even_part(M, MT, 8);
+    l->nt = even_part(N, NT, 16);
+    l->kc = even_part(K, KC, 16);
+    l->tiles_m = kl_ceil_div(M, l->mt);
+    l->slice = kl_round64((size_t)(l->mt * l->nt) * 4) + kl_round64((size_t)(l->nt * kl_min64(l->kc, K)) * 4);
+}
+
+static void finish_row(const Linear *l, int64_t m, int64_t n0, int64_t n, const float *acc)
+{
+    const KlLinear *p = l->p;
+    const float *residual = p->residual ? p->residual + m * p->ldy + n0 : NULL;
+    const float *gate = residual && p->gate ? p->gate + m / p->group_rows * p->ldgate + n0 : NULL;
+
+    l->leaf->epilogue(p->y + m * p->ldy + n0, acc, p->bias ? p->bias + n0 : NULL, residual, gate, n, p->act);
+}
+
+static void linear_tile(void *arg, int64_t tile, int worker)
+{
+    const Linear *l = arg;
+    const KlLinear *p = l->p;
+    int64_t m0 = tile % l->tiles_m * l->mt, n0 = tile / l->tiles_m * l->nt;
+    int64_t m = kl_min64(p->M - m0, l->mt), n = kl_min64(p->N - n0, l->nt);
+    float *acc = kl_scratch(l->ex, worker, l->slice), *panel = acc + kl_round64((size_t)(l->mt * l->nt) * 4) / 4;
+
+    for (int64_t k0 = 0; k0 < p->K; k0 += l->kc) {
+        int64_t kc = kl_min64(p->K - k0, l->kc), ldw = kc;
+        const float *w = panel;
+
+        if (p->w.dtype == KL_F32) {
+            w = (const float *)p->w.data + n0 * p->K + k0;
+            ldw = p->K;
+        } else {
+            for (int64_t j = 0; j < n; j++)
+                l->leaf->widen(panel + j * kc, p->w, (n0 + j) * p->K + k0, kc);
+        }
+        kl_sgemm('N', 'T', m, n, kc, 1, p->x + m0 * p->ldx + k0, p->ldx, w, ldw, k0 ? 1 : 0, acc, l->nt);
+    }
+    for (int64_t i = 0; i < m; i++)
+        finish_row(l, m0 + i, n0, n, acc + i * l->nt);
+}
+
+static void gemv_tile(void *arg, int64_t tile, int worker)
+{
+    const Linear *l = arg;
+    const KlLinear *p = l->p;
+    int64_t n0 = tile * GEMV_NT, n = kl_min64(p->N - n0, GEMV_NT);
+    float acc[GEMV_NT];
+
+    (void)worker;
+    for (int64_t m = 0; m < p->M; m++) {
+        l->leaf->gemv(acc, p->x + m * p->ldx, p->w, n0, n, p->K);
+        finish_row(l, m, n0, n, acc);
+    }
+}
+
+static void linear(KlExec *ex, const KlLinear *p, const KlLinearLeaf *leaf)
+{
+    Linear l = { .p = p, .leaf = leaf, .ex = ex };
+
+    if (p->M <= GEMV_ROWS && leaf->gemv) {
+        kl_parallel(ex, kl_ceil_div(p->N, GEMV_NT), gemv_tile, &l);
+        return;
+    }
+    cut(&l, p->M, p->N, p->K);
+    kl_parallel(ex, l.tiles_m * kl_ceil_div(p->N, l.nt), linear_tile, &l);
+}
+
+static size_t linear_scratch(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+{
+    Linear l = { 0 };
+
+    (void)w;
+    cut(&l, M, N, K);
+    return l.slice * (size_t)kl_threads(ex);
+}
+
+/* -- plain leaves -- */
+
+static float half_to_float(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023, u;
+    float f;
+
+    if (!e)
+        return (sign ? -1.0f : 1.0f) * (float)m * 0x1p-24f;
+    u = sign | (e == 31 ? 0x7f800000u | (m ? 1u << 22 : 0) : (e + 112) << 23) | m << 13;
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+static void widen_generic(float *dst, KlWeight w, int64_t from, int64_t n)
+{
+    const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype);
+
+    if (w.dtype == KL_F32) {
+        memcpy(dst, src, (size_t)n * 4);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t h;
+        uint32_t u;
+
+        memcpy(&h, src + 2 * i, 2);
+        u = (uint32_t)h << 16;
+        if (w.dtype == KL_BF16)
+            memcpy(dst + i, &u, 4);
+        else
+            dst[i] = half_to_float(h);
+    }
+}
+
+static float act_generic(float x, KlActivation act)
+{
+    if (act == KL_ACT_SILU)
+        return x / (1 + expf(-x));
+    if (act == KL_ACT_GELU_TANH)        /* 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2u)) */
+        return x / (1 + expf(-2 * 0.7978845608f * (x + 0.044715f * x * x * x)));
+    return x;
+}
+
+static void epilogue_generic(float *y, const float *acc, const float *bias, const float *residual, const float *gate,
+                             int64_t n, KlActivation act)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float v = act_generic(bias ? acc[i] + bias[i] : acc[i], act);
+
+        if (gate)
+            v *= gate[i];
+        y[i] = residual ? residual[i] + v : v;
+    }
+}
+
+static const KlLinearLeaf leaf_generic = { widen_generic, epilogue_generic, NULL };
+
+static void kl_linear_f32_dnnl(KlExec *ex, const KlLinear *p)
+{
+    linear(ex, p, &leaf_generic);
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+static void kl_linear_f32_dnnl_avx2(KlExec *ex, const KlLinear *p)
+{
+    linear(ex, p, &kl_linear_leaf_avx2);
+}
+#endif
+
+void kl_cpu_init_linear(KlKernels *k, unsigned flags)
+{
+    k->linear = kl_linear_f32_dnnl;
+    k->linear_scratch = linear_scratch;
+#if defined(__x86_64__) || defined(__i386__)
+    if (!(flags & KL_CPU_AVX2))
+        return;
+    k->linear = kl_linear_f32_dnnl_avx2;
+#else
+    (void)flags;
+#endif
+}

@@ -1,0 +1,23 @@
+/*
+ * What linear.c asks of the instruction sets.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#ifndef KL_CPU_LINEAR_H
+#define KL_CPU_LINEAR_H
+
+#include "kernels/cpu/cpu.h"
+
+typedef struct KlLinearLeaf {
+    /** n elements from index `from` of a weight in f32. Any alignment of the weight's data. */
+    void (*widen)(float *dst, KlWeight w, int64_t from, int64_t n);
+    /** y[n] = residual + gate * act(acc + bias); bias, residual, gate may be NULL; residual may be y. */
+    void (*epilogue)(float *y, const float *acc, const float *bias, const float *residual, const float *gate,
+                     int64_t n, KlActivation act);
+    /** y[n] = sum_k x[k] * w[n,k], one row of x: reads each weight once, without widening to memory. Or NULL. */
+    void (*gemv)(float *y, const float *x, KlWeight w, int64_t n0, int64_t n, int64_t K);
+} KlLinearLeaf;
+
+extern const KlLinearLeaf kl_linear_leaf_avx2;
+
+#endif /* KL_CPU_LINEAR_H */
