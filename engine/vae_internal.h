@@ -1,0 +1,132 @@
+/*
+ * The VAE's insides: stages that pictures are pushed through one by one.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Both halves are a row of stages. A stage takes ownership of one picture
+ * x[R,W,C] and hands one on; the stages that double pictures in time hand on
+ * two, one after the other, and those that halve them sometimes none. Since
+ * every convolution is causal and remembers its own last inputs, pictures can
+ * go through depth first: nothing ever waits in a queue.
+ */
+#ifndef KL_VAE_INTERNAL_H
+#define KL_VAE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "vae.h"
+
+#define KL_VAE_CONVS 3                  /* at most, of one stage */
+
+typedef enum KlVaeKind {
+    KL_VAE_CONV,                        /* conv0: causal 3x3x3 */
+    KL_VAE_RES,                         /* conv0, conv1: causal 3x3x3; conv2: 1x1x1 shortcut where widths differ */
+    KL_VAE_ATTN,                        /* one head over a picture's pixels */
+    KL_VAE_UP,                          /* conv0: 3x3 after doubling in space */
+    KL_VAE_UP_TIME,                     /* conv1, conv2: causal 3x1x1, the earlier and the later of two pictures;
+                                           then conv0 as KL_VAE_UP on each */
+    KL_VAE_DOWN,                        /* conv0: 3x3 of stride 2 */
+    KL_VAE_DOWN_TIME,                   /* conv0 as KL_VAE_DOWN, then conv1: 3x1x1 of stride 2 in time */
+    KL_VAE_HEAD,                        /* norm, SiLU, conv0: causal 3x3x3 */
+} KlVaeKind;
+
+typedef struct KlVaeConv {
+    KlWeight w;                         /* [oc,ic,kt,kh,kw], data NULL: the stage has no such convolution */
+    float *bias;                        /* [oc], the owner's */
+    const float *pack_bias;             /* bias, or a part of it */
+    KlConvWeights *packed;              /* NULL until a clip needs them */
+    int ic, oc, kt, kh, kw;
+} KlVaeConv;
+
+typedef struct KlVaeStage {
+    KlVaeKind kind;
+    int in, out;                        /* channels */
+    KlVaeConv conv[KL_VAE_CONVS];
+    float *gamma[2];                    /* [in], [out] of a RES; [in] of ATTN and HEAD */
+    KlWeight qkv, proj;                 /* ATTN: [3*in,in], [in,in] */
+    float *qkv_bias, *proj_bias;
+} KlVaeStage;
+
+/* The encoder or the decoder. Packed convolution weights (f32, the size of the half's parameters) exist only while a
+ * clip uses them. */
+typedef struct KlVaeHalf {
+    const KlKernels *k;
+    KlVaeStage *stage;
+    int n;
+    float *mix_w, *mix_b;               /* post_quant_conv or quant_conv, with the latents' scaling folded in */
+    pthread_mutex_t lock;               /* of users and the packed weights' coming and going */
+    int users;
+} KlVaeHalf;
+
+struct KlVae {
+    const KlKernels *k;
+    KlVaeConfig cfg;
+    KlVaeHalf *dec, *enc;               /* enc NULL: not in the file */
+    char path[256];                     /* of the file, for messages */
+};
+
+/** Binds the stages of one half; *half is NULL on an error. */
+int  kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHalf **half);
+int  kl_vae_encoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHalf **half);
+void kl_vae_half_free(KlVaeHalf **half);
+
+/** Builders for the two binds. */
+int  kl_vae_half_alloc(KlDiag *d, const KlKernels *k, int stages, KlVaeHalf **half);
+int  kl_vae_bind_conv(KlDiag *d, const KlWeights *w, const char *name, int ic, int oc, int kt, int kh, int kw,
+                      KlVaeConv *c);
+int  kl_vae_bind_gamma(KlDiag *d, const KlWeights *w, const char *name, int ndim, int c, float **gamma);
+int  kl_vae_bind_causal(KlDiag *d, const KlWeights *w, const char *name, int ic, int oc, KlVaeStage *s);
+int  kl_vae_bind_res(KlDiag *d, const KlWeights *w, const char *prefix, int in, int out, KlVaeStage *s);
+int  kl_vae_bind_attn(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s);
+int  kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, int out, KlVaeStage *s);
+/** resnet, attention, resnet into s[0..3). */
+int  kl_vae_bind_mid(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s);
+
+/* One convolution of a clip, with what it remembers. */
+typedef struct KlVaeCausal {
+    KlConv *conv;
+    float *past[2];                     /* older, newer; NULL: zeros. From the pool */
+} KlVaeCausal;
+
+typedef struct KlVaeStep {              /* a stage bound to a picture's size */
+    int R, W;                           /* of the stage's input */
+    KlVaeCausal c[KL_VAE_CONVS];
+    int64_t seen;                       /* pictures so far */
+} KlVaeStep;
+
+typedef struct KlVaeBuffer {
+    float *p;
+    size_t bytes;
+    bool used;
+} KlVaeBuffer;
+
+/** The last picture's way out; x is the stream's. Non-zero stops. */
+typedef int (*KlVaeSinkFn)(void *opaque, KlDiag *d, const float *x);
+
+/* A clip going through a half. */
+typedef struct KlVaeStream {
+    KlVaeHalf *half;
+    const KlKernels *k;
+    KlExec *ex;
+    KlVaeStep *step;                    /* [half->n] */
+    KlVaeBuffer *pool;                  /* every picture that is alive or may be used again */
+    int pool_n, pool_cap;
+    size_t pool_bytes;
+    int out_R, out_W, out_C;
+    KlVaeSinkFn sink;
+    void *opaque;
+    int failed;                         /* a stream that stopped half way is of no more use */
+} KlVaeStream;
+
+/** R, W: of the pictures that will be pushed. */
+int  kl_vae_stream_open(KlVaeStream *s, KlDiag *d, KlVaeHalf *half, KlExec *ex, int R, int W);
+void kl_vae_stream_close(KlVaeStream *s);
+/** A picture of `floats` from the pool; NULL with d->error when out of memory. */
+float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats);
+void kl_vae_give(KlVaeStream *s, float *p);
+/** Pushes x[R,W,C] (from kl_vae_take, now the stream's) through all stages. */
+int  kl_vae_push(KlVaeStream *s, KlDiag *d, float *x);
+/** Multiply-adds x 2 of `pictures` pictures pushed one after the other, none of them the first. */
+double kl_vae_stream_flops(const KlVaeStream *s, double pictures);
+
+#endif /* KL_VAE_INTERNAL_H */

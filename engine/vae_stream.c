@@ -1,0 +1,477 @@
+/*
+ * Pictures through the VAE's stages, one at a time, depth first.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Every picture is a buffer of one pool with exactly one owner: the stage that
+ * works on it, or the past of a convolution. A causal convolution reads its
+ * past where it lies; the oldest picture then returns to the pool and the
+ * newest input takes its place, so nothing is copied. In steady state a clip
+ * holds two pictures per causal convolution and about three more.
+ */
+#include "vae_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* -- packed weights -- */
+
+static void unpack(KlVaeHalf *h)
+{
+    for (int i = 0; i < h->n; i++)
+        for (int j = 0; j < KL_VAE_CONVS; j++)
+            if (h->stage[i].conv[j].packed)
+                h->k->conv_weights_destroy(&h->stage[i].conv[j].packed);
+}
+
+static int half_acquire(KlVaeHalf *h, KlDiag *d)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&h->lock);
+    for (int i = 0; !h->users && ret >= 0 && i < h->n; i++)
+        for (int j = 0; ret >= 0 && j < KL_VAE_CONVS; j++) {
+            KlVaeConv *c = &h->stage[i].conv[j];
+
+            if (c->w.data)
+                ret = h->k->conv_weights_create(h->k, &c->packed, c->w, c->pack_bias, c->ic, c->oc, c->kt, c->kh,
+                                                c->kw);
+            if (ret < 0)
+                ret = kl_fail_memory(d, "a packed convolution of the VAE",
+                                     sizeof(float) * c->ic * c->oc * c->kt * c->kh * c->kw);
+        }
+    if (ret < 0)
+        unpack(h);
+    else
+        h->users++;
+    pthread_mutex_unlock(&h->lock);
+    return ret;
+}
+
+static void half_release(KlVaeHalf *h)
+{
+    pthread_mutex_lock(&h->lock);
+    if (!--h->users)
+        unpack(h);
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* -- the pool -- */
+
+float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats)
+{
+    size_t bytes = (size_t)floats * sizeof(float);
+    KlVaeBuffer *b = s->pool;
+
+    for (int i = 0; i < s->pool_n; i++)
+        if (!b[i].used && b[i].bytes == bytes) {
+            b[i].used = true;
+            return b[i].p;
+        }
+    if (s->pool_n == s->pool_cap) {
+        kl_fail(d, KLING_ERROR_INTERNAL, "the VAE holds more than %d pictures", s->pool_cap);
+        return NULL;
+    }
+    b += s->pool_n;
+    if (!(b->p = s->k->mem_alloc(s->ex, bytes))) {
+        kl_fail_memory(d, "a picture inside the VAE", bytes);
+        return NULL;
+    }
+    b->bytes = bytes;
+    b->used = true;
+    s->pool_n++;
+    s->pool_bytes += bytes;
+    return b->p;
+}
+
+void kl_vae_give(KlVaeStream *s, float *p)
+{
+    for (int i = 0; p && i < s->pool_n; i++)
+        if (s->pool[i].p == p)
+            s->pool[i].used = false;
+}
+
+/* -- opening -- */
+
+/* Convolution j of a stage for input pictures of R x W. */
+static KlConvDesc describe(const KlVaeStage *st, int j, int R, int W)
+{
+    const KlVaeConv *c = &st->conv[j];
+    int pad = c->kh / 2;
+    KlConvDesc desc = {
+        .ic = c->ic, .oc = c->oc, .kt = c->kt, .kh = c->kh, .kw = c->kw, .stride = 1,
+        .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad, .R = R, .W = W,
+    };
+
+    if (j == 0 && (st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME))
+        desc.up2 = 1;
+    if (j == 0 && (st->kind == KL_VAE_DOWN || st->kind == KL_VAE_DOWN_TIME)) {
+        desc.stride = 2;
+        desc.pad_top = desc.pad_left = 0;
+    } else if (j == 1 && st->kind == KL_VAE_DOWN_TIME) {
+        desc.R /= 2;                    /* it follows the halving in space */
+        desc.W /= 2;
+    }
+    return desc;
+}
+
+/* The size of the pictures that a stage hands on. */
+static void out_size(const KlVaeStage *st, int *R, int *W)
+{
+    if (st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME) {
+        *R *= 2;
+        *W *= 2;
+    } else if (st->kind == KL_VAE_DOWN || st->kind == KL_VAE_DOWN_TIME) {
+        *R /= 2;
+        *W /= 2;
+    }
+}
+
+static int open_step(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, size_t *scratch)
+{
+    for (int j = 0; j < KL_VAE_CONVS; j++) {
+        KlConvDesc desc = describe(st, j, step->R, step->W);
+
+        if (!st->conv[j].w.data)
+            continue;
+        if (s->k->conv_create(s->ex, &step->c[j].conv, &desc, st->conv[j].packed) < 0)
+            return kl_fail(d, KLING_ERROR_OUT_OF_MEMORY, "a convolution of the VAE, %d to %d channels at %dx%d, could "
+                           "not be set up: out of memory?", desc.ic, desc.oc, desc.W, desc.R);
+        *scratch = KL_MAX(*scratch, s->k->conv_scratch(step->c[j].conv));
+    }
+    if (st->kind == KL_VAE_ATTN) {
+        int64_t n = (int64_t)step->R * step->W;
+
+        *scratch = KL_MAX(*scratch, s->k->attention_scratch(s->ex, n, n, 1, st->in));
+        *scratch = KL_MAX(*scratch, s->k->linear_scratch(s->ex, n, 3 * st->in, st->in, st->qkv.dtype));
+        *scratch = KL_MAX(*scratch, s->k->linear_scratch(s->ex, n, st->in, st->in, st->proj.dtype));
+    }
+    return 0;
+}
+
+static int open_steps(KlVaeStream *s, KlDiag *d, int R, int W)
+{
+    int64_t n = (int64_t)R * W, z = s->half->stage[s->half->n - 1].out;
+    size_t scratch = 0;
+    int ret;
+
+    for (int i = 0; i < s->half->n; i++) {
+        s->step[i].R = R;
+        s->step[i].W = W;
+        if ((ret = open_step(s, d, &s->half->stage[i], &s->step[i], &scratch)) < 0)
+            return ret;
+        out_size(&s->half->stage[i], &R, &W);
+    }
+    s->out_R = R;
+    s->out_W = W;
+    s->out_C = (int)z;
+    /* post_quant_conv before the first stage, quant_conv after the last: the larger of both guesses */
+    n = KL_MIN(n, (int64_t)R * W);
+    z = KL_MAX(z, s->half->stage[0].in);
+    scratch = KL_MAX(scratch, s->k->linear_scratch(s->ex, n, z, z, KL_F32));
+    if (s->k->exec_reserve(s->ex, scratch) < 0)
+        return kl_fail_memory(d, "the VAE's scratch", scratch);
+    return 0;
+}
+
+int kl_vae_stream_open(KlVaeStream *s, KlDiag *d, KlVaeHalf *half, KlExec *ex, int R, int W)
+{
+    int ret;
+
+    if (R < 1 || W < 1 || R > 1 << 15 || W > 1 << 15)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "pictures of %dx%d do not fit the VAE", W, R);
+    if ((ret = half_acquire(half, d)) < 0)
+        return ret;
+    s->half = half;
+    s->k = half->k;
+    s->ex = ex;
+    s->pool_cap = half->n * KL_VAE_CONVS * 2 + 16;
+    s->step = calloc((size_t)half->n, sizeof(*s->step));
+    s->pool = calloc((size_t)s->pool_cap, sizeof(*s->pool));
+    ret = s->step && s->pool ? open_steps(s, d, R, W)
+                             : kl_fail_memory(d, "the VAE's cache", s->pool_cap * sizeof(*s->pool));
+    if (ret < 0)
+        kl_vae_stream_close(s);
+    return ret;
+}
+
+void kl_vae_stream_close(KlVaeStream *s)
+{
+    if (!s->half)
+        return;
+    for (int i = 0; s->step && i < s->half->n; i++)
+        for (int j = 0; j < KL_VAE_CONVS; j++)
+            if (s->step[i].c[j].conv)
+                s->k->conv_destroy(&s->step[i].c[j].conv);
+    for (int i = 0; s->pool && i < s->pool_n; i++)
+        s->k->mem_free(s->ex, s->pool[i].p);
+    free(s->step);
+    free(s->pool);
+    half_release(s->half);
+    *s = (KlVaeStream){ 0 };
+}
+
+/* -- running -- */
+
+/* out = conv(x) of one picture. */
+static int conv_one(KlVaeStream *s, KlDiag *d, const KlVaeCausal *c, float *out, const float *x)
+{
+    const float *src[1] = { x };
+    int ret = kl_check_cancel(d);
+
+    if (ret >= 0)
+        s->k->conv(s->ex, c->conv, out, src, NULL);
+    return ret;
+}
+
+/* out = conv(past, x) [+ residual]; past[] are the two pictures before x. */
+static int conv_past(KlVaeStream *s, KlDiag *d, const KlConv *conv, float *const past[2], const float *x, float *out,
+                     const float *residual)
+{
+    const float *src[3] = { past[0], past[1], x };
+    int ret = kl_check_cancel(d);
+
+    if (ret >= 0)
+        s->k->conv(s->ex, conv, out, src, residual);
+    return ret;
+}
+
+/* x becomes the newest of the past. */
+static void remember(KlVaeStream *s, KlVaeCausal *c, float *x)
+{
+    kl_vae_give(s, c->past[0]);
+    c->past[0] = c->past[1];
+    c->past[1] = x;
+}
+
+static int run_causal(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, float **x)
+{
+    float *out = kl_vae_take(s, d, (int64_t)step->R * step->W * st->out);
+    int ret;
+
+    if (!out)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if (st->kind == KL_VAE_HEAD)
+        s->k->pixel_norm(s->ex, *x, *x, (int64_t)step->R * step->W, st->in, st->gamma[0], KL_ACT_SILU);
+    if ((ret = conv_past(s, d, step->c[0].conv, step->c[0].past, *x, out, NULL)) < 0)
+        return ret;
+    remember(s, &step->c[0], *x);
+    *x = out;
+    return 0;
+}
+
+static int run_res(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, float **x)
+{
+    int64_t pixels = (int64_t)step->R * step->W;
+    bool shortcut = st->conv[2].w.data;
+    float *h = *x, *a = *x, *b, *fresh;
+    int ret;
+
+    /* One of two becomes a fresh picture: the residual through its shortcut, or the normalised input. */
+    if (!(fresh = kl_vae_take(s, d, pixels * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if (shortcut) {
+        h = fresh;
+        if ((ret = conv_one(s, d, &step->c[2], h, *x)) < 0)
+            return ret;
+    } else {
+        a = fresh;
+    }
+    s->k->pixel_norm(s->ex, a, *x, pixels, st->in, st->gamma[0], KL_ACT_SILU);
+    if (!(b = kl_vae_take(s, d, pixels * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if ((ret = conv_past(s, d, step->c[0].conv, step->c[0].past, a, b, NULL)) < 0)
+        return ret;
+    remember(s, &step->c[0], a);
+    s->k->pixel_norm(s->ex, b, b, pixels, st->out, st->gamma[1], KL_ACT_SILU);
+    if ((ret = conv_past(s, d, step->c[1].conv, step->c[1].past, b, h, h)) < 0)
+        return ret;
+    remember(s, &step->c[1], b);
+    *x = h;
+    return 0;
+}
+
+static int run_attn(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, float *x)
+{
+    int64_t n = (int64_t)step->R * step->W, C = st->in, ld = 3 * C;
+    float *qkv = kl_vae_take(s, d, n * ld), *h = qkv ? kl_vae_take(s, d, n * C) : NULL;
+    KlLinear in = { .x = h, .ldx = C, .w = st->qkv, .bias = st->qkv_bias, .y = qkv, .ldy = ld, .M = n, .N = ld,
+                    .K = C };
+    KlLinear out = { .x = qkv, .ldx = ld, .w = st->proj, .bias = st->proj_bias, .y = x, .ldy = C, .M = n, .N = C,
+                     .K = C, .residual = x, .group_rows = 1 };
+    KlAttention att = { .q = qkv, .ldq = ld, .k = qkv + C, .ldk = ld, .v = qkv + 2 * C, .ldv = ld, .out = qkv,
+                        .ldo = ld, .Sq = n, .Sk = n, .H = 1, .E = st->in, .scale = (float)(1 / sqrt((double)C)) };
+    int ret = kl_check_cancel(d);
+
+    if (!h)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if (ret < 0)
+        return ret;
+    s->k->pixel_norm(s->ex, h, x, n, st->in, st->gamma[0], KL_ACT_NONE);
+    s->k->linear(s->ex, &in);
+    kl_vae_give(s, h);
+    if ((ret = kl_check_cancel(d)) < 0)
+        return ret;
+    s->k->attention(s->ex, &att);
+    s->k->linear(s->ex, &out);
+    kl_vae_give(s, qkv);
+    return 0;
+}
+
+/* x's successor after the stage's spatial convolution; x returns to the pool. */
+static int run_resize(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, float **x)
+{
+    int R = step->R, W = step->W, ret;
+    float *out;
+
+    out_size(st, &R, &W);
+    if (!(out = kl_vae_take(s, d, (int64_t)R * W * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if ((ret = conv_one(s, d, &step->c[0], out, *x)) < 0)
+        return ret;
+    kl_vae_give(s, *x);
+    *x = out;
+    return 0;
+}
+
+static int run_from(KlVaeStream *s, KlDiag *d, int i, float *x);
+
+/* Two pictures from one and its past; the earlier goes all the way out before the later is made. The clip's first
+ * picture is passed on alone and, as in the reference, not remembered. */
+static int run_up_time(KlVaeStream *s, KlDiag *d, int i, float **x)
+{
+    const KlVaeStage *st = &s->half->stage[i];
+    KlVaeStep *step = &s->step[i];
+    KlVaeCausal *c = &step->c[1];
+    float *in = *x;
+    int ret;
+
+    for (int j = 1; step->seen && j <= 2; j++) {
+        float *y = kl_vae_take(s, d, (int64_t)step->R * step->W * st->in);
+
+        if (!y)
+            return KLING_ERROR_OUT_OF_MEMORY;
+        if ((ret = conv_past(s, d, step->c[j].conv, c->past, in, y, NULL)) < 0)
+            return ret;
+        if (j == 2)
+            remember(s, c, in);
+        if ((ret = run_resize(s, d, st, step, &y)) < 0 || (j == 1 && (ret = run_from(s, d, i + 1, y))))
+            return ret;
+        *x = y;
+    }
+    return step->seen++ ? 0 : run_resize(s, d, st, step, x);
+}
+
+/* Halved in space; then every second picture after the first comes out, made from itself and the two before it. *x is
+ * NULL when none does. */
+static int run_down_time(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, float **x)
+{
+    KlVaeCausal *c = &step->c[1];
+    int64_t n = (int64_t)(step->R / 2) * (step->W / 2) * st->out;
+    int64_t index = step->seen++;
+    float *y;
+    int ret = run_resize(s, d, st, step, x);
+
+    if (ret < 0)
+        return ret;
+    if (index & 1) {
+        c->past[1] = *x;
+        *x = NULL;
+        return 0;
+    }
+    if (!(y = kl_vae_take(s, d, n)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if (!index) {
+        s->k->mem_copy(s->ex, y, *x, (size_t)n * sizeof(*y));
+    } else {
+        if ((ret = conv_past(s, d, c->conv, c->past, *x, y, NULL)) < 0)
+            return ret;
+        kl_vae_give(s, c->past[0]);
+        kl_vae_give(s, c->past[1]);
+    }
+    c->past[0] = *x;
+    c->past[1] = NULL;
+    *x = y;
+    return 0;
+}
+
+/* x through stages i, i+1, ... and out. */
+static int run_from(KlVaeStream *s, KlDiag *d, int i, float *x)
+{
+    int ret = 0;
+
+    for (; i < s->half->n && x; i++) {
+        const KlVaeStage *st = &s->half->stage[i];
+        KlVaeStep *step = &s->step[i];
+
+        switch (st->kind) {
+        case KL_VAE_CONV:
+        case KL_VAE_HEAD:
+            ret = run_causal(s, d, st, step, &x);
+            break;
+        case KL_VAE_RES:
+            ret = run_res(s, d, st, step, &x);
+            break;
+        case KL_VAE_ATTN:
+            ret = run_attn(s, d, st, step, x);
+            break;
+        case KL_VAE_UP:
+        case KL_VAE_DOWN:
+            ret = run_resize(s, d, st, step, &x);
+            break;
+        case KL_VAE_UP_TIME:
+            ret = run_up_time(s, d, i, &x);
+            break;
+        case KL_VAE_DOWN_TIME:
+            ret = run_down_time(s, d, st, step, &x);
+            break;
+        }
+        if (ret)
+            return ret;
+    }
+    if (!x)
+        return 0;
+    ret = s->sink(s->opaque, d, x);
+    kl_vae_give(s, x);
+    return ret;
+}
+
+int kl_vae_push(KlVaeStream *s, KlDiag *d, float *x)
+{
+    if (s->failed)
+        return kl_fail(d, s->failed < 0 ? s->failed : KLING_ERROR_INTERNAL, "the VAE was stopped half way");
+    return s->failed = run_from(s, d, 0, x);
+}
+
+double kl_vae_stream_flops(const KlVaeStream *s, double pictures)
+{
+    double sum = 0;
+
+    for (int i = 0; i < s->half->n; i++) {
+        const KlVaeStage *st = &s->half->stage[i];
+        const KlVaeStep *step = &s->step[i];
+        double in = pictures, out = pictures;
+
+        if (st->kind == KL_VAE_UP_TIME)
+            out = 2 * in;
+        else if (st->kind == KL_VAE_DOWN_TIME)
+            out = in / 2;
+        for (int j = 0; j < KL_VAE_CONVS; j++) {
+            const KlVaeConv *c = &st->conv[j];
+            KlConvDesc e = describe(st, j, step->R, step->W);
+            double pixels = (double)kl_conv_out(e.R, e.up2, e.kh, e.stride, e.pad_top + e.pad_bottom) *
+                            kl_conv_out(e.W, e.up2, e.kw, e.stride, e.pad_left + e.pad_right);
+            double times = (j == 0 && st->kind == KL_VAE_UP_TIME) || (j == 1 && st->kind == KL_VAE_DOWN_TIME) ? out : in;
+
+            if (c->w.data)
+                sum += times * pixels * c->ic * c->oc * c->kt * c->kh * c->kw;
+        }
+        if (st->kind == KL_VAE_ATTN) {
+            double n = (double)step->R * step->W;
+
+            sum += in * n * st->in * (4.0 * st->in + 2 * n);
+        }
+        pictures = out;
+    }
+    return 2 * sum;
+}
