@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules
 SRC_DIR ?= .
 S := $(if $(filter .,$(SRC_DIR)),,$(SRC_DIR)/)
 
-.PHONY: FORCE help all lib tools demo check clean distclean install uninstall setup bench tests-build
+.PHONY: FORCE help all lib tools model demo check clean distclean install uninstall setup bench tests-build
 .DEFAULT_GOAL := all
 
 # Targets that do not need a configured tree; those that set the machine up first.
@@ -76,8 +76,10 @@ LIB_A  := $(B)/lib/libkling.a
 LIB_SO := $(B)/lib/libkling.so
 LIB_PC := $(B)/lib/pkgconfig/kling.pc
 
-all: lib tools
+#: make                   the library, the tools, ffmpeg and ffprobe, the model
+all: lib tools $(if $(filter no,$(FFMPEG)),,ffmpeg) model
 
+#: make lib               libkling alone
 lib: $(LIB_A) $(LIB_SO) $(LIB_PC)
 
 tools: $(TOOL_BIN)
@@ -127,20 +129,90 @@ $(TOOL_BIN): $(B)/bin/%: $(B)/obj/tools/%.o $(TOOL_COMMON_OBJ) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TOOL_COMMON_OBJ) $(LIB_A) $(LIBS)
 
-# ---- tests ------------------------------------------------------------------------------------------------
--include $(S)tests/tests.mak
+include $(S)tools/ffmpeg.mak
+include $(S)tests/tests.mak
 
-# ---- FFmpeg -----------------------------------------------------------------------------------------------
--include $(S)tools/ffmpeg.mak
+# ---- the model --------------------------------------------------------------------------------------------
+# The one that ships, or, where the tree has none, a synthetic one: the same architecture with random weights.
+MODEL_DIR := $(B)/share/kling/model
+MODEL_SRC := $(patsubst %/,%,$(wildcard $(S)samples/model/))
+SYNTH_SRC := $(S)tests/models/demo
+
+ifneq ($(MODEL_SRC),)
+$(MODEL_DIR)/.made: $(shell find $(MODEL_SRC) -type f 2>/dev/null)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(call say,COPY,$(@D))cp -R $(MODEL_SRC)/. $(@D)/
+	@touch $@
+else
+$(MODEL_DIR)/.made: $(shell find $(SYNTH_SRC) -type f 2>/dev/null) | $(B)/bin/kling-synth
+	@rm -rf $(@D) && mkdir -p $(dir $(@D))
+	$(call say,SYNTH,$(@D))cd $(SRC_DIR) && $(abspath $(B))/bin/kling-synth $(patsubst $(S)%,%,$(SYNTH_SRC)) \
+		$(abspath $(@D)) 1 > /dev/null
+	@echo synthetic > $(@D)/.synthetic && touch $@
+endif
+
+model: $(MODEL_DIR)/.made
+
+#: make demo              set up, build and generate build/demo.mp4 from a prompt
+demo: setup
+	+@$(MAKE) $(auto_j) --no-print-directory all
+	@$(S)tools/demo $(B)
+
+#: make bench             measure: the machine's GEMM peak, the transformer, the VAE and the text encoder
+bench: $(B)/bin/kling-bench
+	@$(B)/bin/kling-bench $(BENCH_ARGS)
+
+# ---- install ----------------------------------------------------------------------------------------------
+#: make install           install libkling, kling.h, kling.pc, the model and ffmpeg (PREFIX=, DESTDIR=)
+# A PREFIX given here moves the folders below it that configure was not told about.
+ifeq ($(origin PREFIX),command line)
+I_BINDIR := $(PREFIX)/bin
+I_LIBDIR := $(PREFIX)/lib
+I_INCDIR := $(PREFIX)/include
+I_DATADIR := $(PREFIX)/share/kling
+else
+I_BINDIR := $(BINDIR)
+I_LIBDIR := $(LIBDIR)
+I_INCDIR := $(INCDIR)
+I_DATADIR := $(DATADIR)
+endif
+D := $(DESTDIR)
+I_PROGRAMS := $(if $(filter no,$(FFMPEG)),,ffmpeg ffprobe)
+
+install: all
+	install -d $(D)$(I_BINDIR) $(D)$(I_LIBDIR)/pkgconfig $(D)$(I_INCDIR)/kling $(D)$(I_DATADIR)/model
+	install -m 644 $(S)include/kling/kling.h $(D)$(I_INCDIR)/kling/kling.h
+	install -m 644 $(LIB_A) $(D)$(I_LIBDIR)/libkling.a
+	install -m 755 $(LIB_SO).$(VERSION) $(D)$(I_LIBDIR)/libkling.so.$(VERSION)
+	ln -sf libkling.so.$(VERSION) $(D)$(I_LIBDIR)/libkling.so.$(MAJOR)
+	ln -sf libkling.so.$(MAJOR) $(D)$(I_LIBDIR)/libkling.so
+	$(call pc,$(PREFIX),$(I_LIBDIR),$(I_INCDIR),$(I_DATADIR)) > $(D)$(I_LIBDIR)/pkgconfig/kling.pc
+	cp -R $(MODEL_DIR)/. $(D)$(I_DATADIR)/model/
+	rm -f $(D)$(I_DATADIR)/model/.made
+	$(foreach p,$(I_PROGRAMS),install -m 755 $(B)/bin/$(p) $(D)$(I_BINDIR)/$(p) &&) :
+
+#: make uninstall         remove what install put there
+uninstall:
+	rm -f $(D)$(I_INCDIR)/kling/kling.h $(D)$(I_LIBDIR)/libkling.a $(D)$(I_LIBDIR)/libkling.so.$(VERSION) \
+		$(D)$(I_LIBDIR)/libkling.so.$(MAJOR) $(D)$(I_LIBDIR)/libkling.so $(D)$(I_LIBDIR)/pkgconfig/kling.pc \
+		$(addprefix $(D)$(I_BINDIR)/,$(I_PROGRAMS))
+	rm -rf $(D)$(I_DATADIR)
+	-rmdir $(D)$(I_INCDIR)/kling 2>/dev/null
 
 # ---- housekeeping -----------------------------------------------------------------------------------------
+#: make clean             remove what was built, FFmpeg's trees excepted
 clean:
-	rm -rf $(B)/obj $(B)/obj-* $(B)/lib $(B)/bin $(B)/tests $(B)/share
+	rm -rf $(addprefix $(B)/,obj obj-fuzz lib bin tests samples share demo.mp4)
 
+#: make distclean         remove everything that configure and make have written
 distclean: clean
-	rm -rf $(filter-out .,$(B)) build-asan build-tsan config.mak config.h config.log
+	rm -rf $(if $(filter .,$(B)),ffmpeg-[0-9]*,$(B)) build-asan build-tsan config.mak config.h config.log
 
+#: make help              this list
 help:
-	@sed -n 's/^#: //p' $(S)Makefile $(wildcard $(S)tests/tests.mak $(S)tools/ffmpeg.mak)
+	@cat $(S)Makefile $(wildcard $(S)tests/tests.mak) | sed -n 's/^#: //p'
+	@echo
+	@echo 'Variables: V=1 shows the commands; RUN_FLAGS="-t SECONDS" changes the limit of each test program.'
+	@echo 'make runs ./configure with its defaults when it has not been run; ./configure --help lists the options.'
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
