@@ -1,0 +1,6 @@
+/*
+ * Attention, four lanes of plain C.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/cpu/attention_tmpl.h"
