@@ -261,6 +261,7 @@ void kl_kernels_init_host(KlKernels *k)
     k->exec_destroy = host_exec_destroy;
     k->exec_sync    = host_exec_sync;
     k->exec_reserve = host_exec_reserve;
+    k->mem_available = kl_host_mem_available;
     k->mem_alloc    = host_mem_alloc;
     k->mem_free     = host_mem_free;
     k->mem_upload   = host_mem_upload;
