@@ -324,6 +324,21 @@ static int send_frame(AVFilterLink *outlink, const KlingFrame *f)
     return ff_filter_frame(outlink, frame);
 }
 
+/* A file without any frame is one that few players open: a clip that was stopped before its first frame is one
+ * black frame. */
+static int send_black(AVFilterLink *outlink)
+{
+    float *row = av_calloc(outlink->w, sizeof(*row));
+    int ret;
+
+    if (!row)
+        return AVERROR(ENOMEM);
+    ret = send_frame(outlink, &(KlingFrame){ .data = { row, row, row }, .width_px = outlink->w,
+                                             .height_px = outlink->h });
+    av_free(row);
+    return ret;
+}
+
 static int activate(AVFilterContext *ctx)
 {
     KlingSourceContext *s = ctx->priv;
@@ -349,6 +364,8 @@ static int activate(AVFilterContext *ctx)
         return ff_kling_error(ret);
     if (s->next_pts < s->nb_frames)
         av_log(ctx, AV_LOG_WARNING, "interrupted after %"PRId64" of %d frames\n", s->next_pts, s->nb_frames);
+    if (!s->next_pts && s->started && (ret = send_black(outlink)) < 0)
+        return ret;
     ff_outlink_set_status(outlink, AVERROR_EOF, s->next_pts);
     return 0;
 }
