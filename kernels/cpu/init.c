@@ -15,6 +15,7 @@ void kl_kernels_init_cpu(KlKernels *k, unsigned mask)
         flags = 0;                      /* the 512-bit leaves take AVX2, FMA and F16C for granted */
     kl_kernels_init_ref(k);
     kl_cpu_init_linear(k, flags);
+    kl_cpu_init_conv(k, flags);
     kl_cpu_init_attention(k, flags);
     snprintf(k->name, sizeof(k->name), "cpu (%s)",
              flags & KL_CPU_AVX512 ? "avx512" : flags & KL_CPU_AVX2 ? "avx2" : "generic");

@@ -128,7 +128,7 @@ static float half_to_float(uint16_t h)
     return f;
 }
 
-static void widen_generic(float *dst, KlWeight w, int64_t from, int64_t n)
+void kl_widen(float *dst, KlWeight w, int64_t from, int64_t n)
 {
     const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype);
 
@@ -170,7 +170,7 @@ static void epilogue_generic(float *y, const float *acc, const float *bias, cons
     }
 }
 
-static const KlLinearLeaf leaf_generic = { widen_generic, epilogue_generic, NULL };
+static const KlLinearLeaf leaf_generic = { kl_widen, epilogue_generic, NULL };
 
 static void kl_linear_f32_dnnl(KlExec *ex, const KlLinear *p)
 {
