@@ -461,10 +461,10 @@ double kl_vae_stream_flops(const KlVaeStream *s, double pictures)
             KlConvDesc e = describe(st, j, step->R, step->W);
             double pixels = (double)kl_conv_out(e.R, e.up2, e.kh, e.stride, e.pad_top + e.pad_bottom) *
                             kl_conv_out(e.W, e.up2, e.kw, e.stride, e.pad_left + e.pad_right);
-            double times = (j == 0 && st->kind == KL_VAE_UP_TIME) || (j == 1 && st->kind == KL_VAE_DOWN_TIME) ? out : in;
+            bool late = st->kind == KL_VAE_UP_TIME ? j == 0 : st->kind == KL_VAE_DOWN_TIME && j == 1;
 
             if (c->w.data)
-                sum += times * pixels * c->ic * c->oc * c->kt * c->kh * c->kw;
+                sum += (late ? out : in) * pixels * c->ic * c->oc * c->kt * c->kh * c->kw;
         }
         if (st->kind == KL_VAE_ATTN) {
             double n = (double)step->R * step->W;

@@ -1,0 +1,241 @@
+/*
+ * The transformer, stage by stage and whole, against diffusers (gen_dit.py).
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Tolerances, relative to the largest magnitude of a stage's output (u = 2^-24, a rounding of f32):
+ *   rope        two libms' cos of the same double: 1 ulp, 2u.
+ *   sinusoid    the reference's frequencies come from an expf that may be 1 ulp off: 2^-24 below 1, times t in the
+ *               angle; then t*f, below t, may round to the other side: another t 2^-24. Cosines of it: 1 ulp more.
+ *   stages      a dot product of K terms summed in f32 is off by about sqrt(K) u of its norm, at most 18 u for K = 320;
+ *               a stage chains up to four, with a layer norm (gain about 1) and a softmax (relative error of a weight
+ *               = absolute error of a score, |score| < 4: 4 * 18 u) between: 100 u = 6e-6. Each stage runs on what the
+ *               one before left, so later ones inherit: 1e-5.
+ *   output      2 blocks and the head: 2e-5.
+ */
+#include "engine/dit_internal.h"
+#include "tests/golden/golden.h"
+#include "tools/synth_model.h"
+
+#define SEED 7
+#define ROPE_TOL 1.2e-7
+#define SINUSOID_TOL(t) (1.2e-7 * (t) + 1.2e-7)
+#define STAGE_TOL 1e-5
+#define OUTPUT_TOL 2e-5
+
+static const KlDitConfig configs[] = {
+    { .dim = 24, .heads = 2, .head_dim = 12, .ffn = 40, .layers = 2, .in_ch = 5, .out_ch = 3, .text_dim = 20,
+      .text_len = 512, .freq_dim = 32, .patch_h = 2, .patch_w = 2, .eps = 1e-6f, .cross_attn_norm = true },
+    { .dim = 60, .heads = 3, .head_dim = 20, .ffn = 76, .layers = 1, .in_ch = 4, .out_ch = 4, .text_dim = 24,
+      .text_len = 512, .freq_dim = 30, .patch_h = 1, .patch_w = 3, .eps = 1e-5f, .cross_attn_norm = false },
+    { .dim = 256, .heads = 2, .head_dim = 128, .ffn = 320, .layers = 2, .in_ch = 16, .out_ch = 16, .text_dim = 48,
+      .text_len = 512, .freq_dim = 256, .patch_h = 2, .patch_w = 2, .eps = 1e-6f, .cross_attn_norm = true },
+};
+
+typedef struct Case {
+    const char *name;
+    int config;
+    KlDType dtype;
+    int F, R, W, n;
+    float t[3];
+} Case;
+
+static const Case cases[] = {
+    { "h12",        0, KL_F32,  3, 6, 10, 9,   { 875.25f, 875.25f, 875.25f } },
+    { "h12_frames", 0, KL_F32,  3, 6, 10, 512, { 0, 500.5f, 993 } },
+    { "h20",        1, KL_F32,  1, 5, 9,  1,   { 1000 } },
+    { "h20_frames", 1, KL_F32,  2, 7, 3,  30,  { 0, 31 } },
+    { "h128",       2, KL_F32,  3, 6, 6,  512, { 3.5f, 3.5f, 3.5f } },
+    { "h128_bf16",  2, KL_BF16, 3, 6, 6,  9,   { 731, 731, 731 } },
+};
+
+static KlDiag diag;
+static KlWeights *golden;
+static GoldenTable tables[GOLDEN_TABLES];
+
+/* One case being compared. */
+typedef struct Run {
+    const GoldenTable *t;
+    const Case *c;
+    KlDitSession *s;
+    float *host;                        /* room for the largest stage */
+} Run;
+
+/* Compares x[rows,n] of row stride ld. */
+static void compare(const Run *r, const char *component, const float *x, int64_t ld, int64_t rows, int64_t n,
+                    double tolerance)
+{
+    for (int64_t i = 0; i < rows; i++)
+        r->t->k.mem_download(r->t->ex, r->host + i * n, x + i * ld, (size_t)n * sizeof(float));
+    golden_compare(golden, component, r->c->name, r->t->name, r->host, rows * n, tolerance);
+}
+
+static void run_stages(const Run *r, const float *z, const float *ctx)
+{
+    KlDitSession *s = r->s;
+    const KlDit *m = s->dit;
+    int64_t D = m->cfg.dim, half = m->cfg.head_dim / 2;
+    int keys = KL_MIN(r->c->n + 1, m->cfg.text_len);
+
+    compare(r, "rope_cos", s->cos, half, s->S, half, ROPE_TOL);
+    compare(r, "rope_sin", s->sin, half, s->S, half, ROPE_TOL);
+    REQUIRE(kl_dit_set_context(s, &diag, 1, ctx, r->c->n) == 0, "%s", diag.error);
+    /* set_context leaves the embedded rows in its corner of the work buffer */
+    compare(r, "text_embed", s->work + keys * (m->cfg.text_dim + D), D, keys, D, STAGE_TOL);
+    REQUIRE(kl_dit_time_embed(s, &diag, r->c->t) == 0, "%s", diag.error);
+    compare(r, "sinusoid", s->freq, m->cfg.freq_dim, s->groups, m->cfg.freq_dim,
+            SINUSOID_TOL(r->c->t[r->c->F - 1]));
+    compare(r, "temb", s->temb, D, s->groups, D, STAGE_TOL);
+    compare(r, "time_proj", s->tproj, 6 * D, s->groups, 6 * D, STAGE_TOL);
+    kl_dit_patch_embed(s, z);
+    compare(r, "patch_embed", s->x, D, s->S, D, STAGE_TOL);
+    kl_dit_modulate(s, m->blocks[0].table);
+    kl_dit_self_attention(s, &m->blocks[0]);
+    compare(r, "attention", s->work, 3 * D, s->S, D, STAGE_TOL);
+    compare(r, "after_self", s->x, D, s->S, D, STAGE_TOL);
+    kl_dit_cross_attention(s, &m->blocks[0], 0, 1);
+    compare(r, "after_cross", s->x, D, s->S, D, STAGE_TOL);
+    kl_dit_ffn(s, &m->blocks[0]);
+    compare(r, "block", s->x, D, s->S, D, STAGE_TOL);
+}
+
+static void run_case(const GoldenTable *t, const Case *c, int64_t chunk)
+{
+    const KlDitConfig *cfg = &configs[c->config];
+    int64_t zn = (int64_t)cfg->in_ch * c->F * c->R * c->W, vn = (int64_t)cfg->out_ch * c->F * c->R * c->W;
+    Run r = { .t = t, .c = c };
+    KlWeights *w = NULL;
+    KlDit *dit = NULL;
+    float *z, *ctx, *v = t->k.mem_alloc(t->ex, (size_t)vn * sizeof(*v));
+    char name[64];
+    void *mem = NULL;
+
+    snprintf(name, sizeof(name), "%s.z", c->name);
+    z = golden_inputs(t, SEED, name, zn);
+    snprintf(name, sizeof(name), "%s.ctx", c->name);
+    ctx = golden_inputs(t, SEED, name, (int64_t)c->n * cfg->text_dim);
+    REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, c->dtype, 0, &w, &mem) == 0, "no weights");
+    REQUIRE(kl_dit_create(&diag, &dit, &t->k, w, cfg) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_session_create(dit, t->ex, &diag, c->F, c->R, c->W, &r.s) == 0, "%s", diag.error);
+    REQUIRE(r.host = malloc((size_t)r.s->work_floats * sizeof(float)), "memory");
+    if (chunk) {                        /* small chunks, as a long clip has; the buffer is only used less */
+        r.s->chunk = chunk;
+        r.s->work_floats = KL_MAX(chunk * (cfg->dim + cfg->ffn), chunk * 2 * cfg->dim);
+    } else {
+        run_stages(&r, z, ctx);
+    }
+    REQUIRE(kl_dit_set_context(r.s, &diag, 0, ctx, c->n) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_forward(r.s, &diag, 0, z, c->t, v) == 0, "%s", diag.error);
+    if (!chunk)                         /* what the head left behind */
+        compare(&r, "norm_out", r.s->work, cfg->dim, r.s->S, cfg->dim, OUTPUT_TOL);
+    compare(&r, "output", v, vn, 1, vn, OUTPUT_TOL);
+    free(r.host);
+    kl_dit_session_destroy(&r.s);
+    kl_dit_destroy(&dit);
+    kl_weights_close(&w);
+    free(mem);
+    t->k.mem_free(t->ex, z);
+    t->k.mem_free(t->ex, ctx);
+    t->k.mem_free(t->ex, v);
+}
+
+/* A slot's context may be replaced by a longer and a shorter one; slots do not touch each other. */
+static void test_contexts(void)
+{
+    const Case *c = &cases[0];
+    const KlDitConfig *cfg = &configs[c->config];
+    const GoldenTable *t = &tables[1];
+    int64_t n = (int64_t)cfg->out_ch * c->F * c->R * c->W;
+    size_t bytes = (size_t)n * sizeof(float);
+    float *z = golden_inputs(t, SEED, "z", (int64_t)cfg->in_ch * c->F * c->R * c->W);
+    float *ctx = golden_inputs(t, SEED, "ctx", 512 * (int64_t)cfg->text_dim);
+    float *v[3] = { t->k.mem_alloc(t->ex, bytes), t->k.mem_alloc(t->ex, bytes), t->k.mem_alloc(t->ex, bytes) };
+    KlWeights *w = NULL;
+    KlDit *dit = NULL;
+    KlDitSession *s = NULL;
+    void *mem = NULL;
+
+    REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
+    REQUIRE(kl_dit_create(&diag, &dit, &t->k, w, cfg) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_session_create(dit, t->ex, &diag, c->F, c->R, c->W, &s) == 0, "%s", diag.error);
+    CHECK(kl_dit_forward(s, &diag, 0, z, c->t, v[0]) < 0, "an empty slot was accepted");
+    CHECK(kl_dit_set_context(s, &diag, 0, ctx, 513) == KLING_ERROR_INVALID_ARG, "513 tokens were accepted");
+    CHECK(kl_dit_set_context(s, &diag, 2, ctx, 5) == KLING_ERROR_INVALID_ARG, "slot 2 was accepted");
+    REQUIRE(kl_dit_set_context(s, &diag, 0, ctx, 5) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_forward(s, &diag, 0, z, c->t, v[0]) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_set_context(s, &diag, 1, ctx, 512) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_forward(s, &diag, 0, z, c->t, v[1]) == 0, "%s", diag.error);
+    CHECK(!memcmp(v[0], v[1], bytes), "slot 1 changed slot 0");
+    REQUIRE(kl_dit_set_context(s, &diag, 0, ctx, 512) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_forward(s, &diag, 0, z, c->t, v[1]) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_forward(s, &diag, 1, z, c->t, v[2]) == 0, "%s", diag.error);
+    CHECK(memcmp(v[0], v[1], bytes), "the context does not matter");
+    CHECK(!memcmp(v[1], v[2], bytes), "a slot remembers its first context");
+    REQUIRE(kl_dit_set_context(s, &diag, 1, ctx, 5) == 0, "%s", diag.error);
+    REQUIRE(kl_dit_forward(s, &diag, 1, z, c->t, v[2]) == 0, "%s", diag.error);
+    CHECK(!memcmp(v[0], v[2], bytes), "a shorter context keeps some of the longer");
+    kl_dit_session_destroy(&s);
+    kl_dit_destroy(&dit);
+    kl_weights_close(&w);
+    free(mem);
+    t->k.mem_free(t->ex, z);
+    t->k.mem_free(t->ex, ctx);
+    for (int i = 0; i < 3; i++)
+        t->k.mem_free(t->ex, v[i]);
+}
+
+/* Cancelled before the first block: nothing is computed, the status says why. */
+static void test_cancel(void)
+{
+    const Case *c = &cases[0];
+    const KlDitConfig *cfg = &configs[c->config];
+    const GoldenTable *t = &tables[1];
+    atomic_int cancel = 0;
+    KlDiag d = { .cancel = &cancel };
+    float *z = golden_inputs(t, SEED, "z", (int64_t)cfg->in_ch * c->F * c->R * c->W);
+    float *ctx = golden_inputs(t, SEED, "ctx", cfg->text_dim);
+    float *v = golden_inputs(t, SEED, "v", (int64_t)cfg->out_ch * c->F * c->R * c->W);
+    KlWeights *w = NULL;
+    KlDit *dit = NULL;
+    KlDitSession *s = NULL;
+    void *mem = NULL;
+
+    REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
+    REQUIRE(kl_dit_create(&d, &dit, &t->k, w, cfg) == 0, "%s", d.error);
+    CHECK(kl_dit_session_create(dit, t->ex, &d, 3, 5, 10, &s) == KLING_ERROR_INVALID_ARG, "odd rows were accepted");
+    REQUIRE(kl_dit_session_create(dit, t->ex, &d, c->F, c->R, c->W, &s) == 0, "%s", d.error);
+    REQUIRE(kl_dit_set_context(s, &d, 0, ctx, 1) == 0, "%s", d.error);
+    atomic_store(&cancel, 1);
+    CHECK(kl_dit_forward(s, &d, 0, z, c->t, v) == KLING_ERROR_CANCELLED, "forward went on");
+    CHECK(kl_dit_set_context(s, &d, 0, ctx, 1) == KLING_ERROR_CANCELLED, "set_context went on");
+    kl_dit_session_destroy(&s);
+    kl_dit_destroy(&dit);
+    kl_weights_close(&w);
+    free(mem);
+    t->k.mem_free(t->ex, z);
+    t->k.mem_free(t->ex, ctx);
+    t->k.mem_free(t->ex, v);
+}
+
+int main(void)
+{
+    char name[64];
+
+    if (kl_weights_open(&diag, &golden, "tests/golden/data/dit.safetensors") < 0 || golden_tables(tables) < 0) {
+        printf("not ok dit: %s\n", diag.error);
+        return 1;
+    }
+    for (int i = 0; i < GOLDEN_TABLES; i++)
+        for (size_t j = 0; j < KL_ARRAY_LEN(cases); j++) {
+            snprintf(name, sizeof(name), "dit_%s_%s", cases[j].name, tables[i].name);
+            NAMED(name, run_case(&tables[i], &cases[j], 0));
+            /* 4 and 17: a part of a frame, and more than one frame, of every case */
+            snprintf(name, sizeof(name), "dit_%s_%s_chunks", cases[j].name, tables[i].name);
+            NAMED(name, (run_case(&tables[i], &cases[j], 4), run_case(&tables[i], &cases[j], 17)));
+        }
+    RUN(test_contexts);
+    RUN(test_cancel);
+    golden_tables_close(tables);
+    kl_weights_close(&golden);
+    return check_exit();
+}

@@ -1,0 +1,276 @@
+/*
+ * The VAE's decoder and encoder, frame by frame, against diffusers with its own cache (gen_vae.py).
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Tolerance, relative to the largest magnitude of the output (u = 2^-24, a rounding of f32): a convolution sums at most
+ * 27 * 32 = 864 terms, off by about sqrt(864) u = 30 u of its norm; a residual block adds two of these to its input,
+ * and a norm follows every one, so errors do not grow but add: the longest way, 14 blocks (28 convolutions), gives
+ * sqrt(28) * 30 u = 160 u = 1e-5 where errors are independent. Allowed: twice that.
+ */
+#include "engine/vae_internal.h"
+#include "tests/golden/golden.h"
+#include "tools/synth_model.h"
+
+#define SEED 11
+#define TOLERANCE 2e-5
+#define MODELS 3
+
+static const char *const model_name[MODELS] = { "wan", "outer", "inner" };
+static KlVaeConfig models[MODELS] = {
+    { .base_dim = 8, .z_dim = 4, .levels = 4, .dim_mult = { 1, 2, 4, 4 }, .res_blocks = 2,
+      .temporal_down = { false, true, true } },
+    { .base_dim = 6, .z_dim = 3, .levels = 2, .dim_mult = { 1, 3 }, .res_blocks = 1, .temporal_down = { true } },
+    { .base_dim = 4, .z_dim = 5, .levels = 3, .dim_mult = { 1, 2, 3 }, .res_blocks = 2,
+      .temporal_down = { false, true } },
+};
+
+typedef struct Case {
+    const char *name;
+    int model;
+    KlDType dtype;
+    int F, R, W;                        /* of the input: latents to decode, pictures to encode */
+} Case;
+
+static const Case decode_cases[] = {
+    { "wan1",     0, KL_F32,  1, 2, 3 },
+    { "wan2",     0, KL_F32,  2, 5, 4 },
+    { "wan3",     0, KL_F32,  3, 2, 3 },
+    { "wan5",     0, KL_F32,  5, 2, 3 },
+    { "wan_bf16", 0, KL_BF16, 2, 3, 2 },
+    { "outer5",   1, KL_F32,  5, 5, 4 },
+    { "inner3",   2, KL_F32,  3, 3, 5 },
+};
+static const Case encode_cases[] = {
+    { "wan1",     0, KL_F32,  1,  16, 24 },
+    { "wan5",     0, KL_F32,  5,  40, 32 },
+    { "wan9",     0, KL_F32,  9,  16, 24 },
+    { "wan17",    0, KL_F32,  17, 16, 24 },
+    { "wan_bf16", 0, KL_BF16, 5,  24, 16 },
+    { "outer9",   1, KL_F32,  9,  10, 6 },
+    { "inner9",   2, KL_F32,  9,  12, 20 },
+};
+
+static KlDiag diag;
+static KlWeights *golden;
+static GoldenTable tables[GOLDEN_TABLES];
+
+typedef struct Model {
+    KlWeights *w;
+    void *mem;
+    KlVae *vae;
+} Model;
+
+static int model_open(Model *m, KlDiag *d, const GoldenTable *t, const Case *c)
+{
+    const KlVaeConfig *cfg = &models[c->model];
+
+    *m = (Model){ 0 };
+    if (synth_weights(SYNTH_VAE, cfg, SEED, c->dtype, 0, &m->w, &m->mem) < 0)
+        return kl_fail(d, KLING_ERROR_OUT_OF_MEMORY, "no weights");
+    return kl_vae_create(d, &m->vae, &t->k, m->w, cfg);
+}
+
+static void model_close(Model *m)
+{
+    kl_vae_destroy(&m->vae);
+    kl_weights_close(&m->w);
+    free(m->mem);
+}
+
+typedef struct Pictures {
+    const GoldenTable *t;
+    float *host;
+    size_t floats;                      /* of one picture */
+    int n, max;
+    int stop_at;                        /* picture after which the callback says 42; 0: never */
+    atomic_int *cancel;                 /* set after the first picture */
+} Pictures;
+
+static int keep(void *opaque, const float *x)
+{
+    Pictures *p = opaque;
+
+    if (p->n < p->max)
+        p->t->k.mem_download(p->t->ex, p->host + p->n * p->floats, x, p->floats * sizeof(*x));
+    p->n++;
+    if (p->cancel)
+        atomic_store(p->cancel, 1);
+    return p->n == p->stop_at ? 42 : 0;
+}
+
+static void decode_case(const GoldenTable *t, const Case *c)
+{
+    const KlVaeConfig *cfg = &models[c->model];
+    int factor, frames;
+    int64_t plane = (int64_t)c->R * c->W, ld = plane * c->F;    /* z[z,F,R,W] */
+    KlVaeDecoder *dec = NULL;
+    Pictures p = { .t = t };
+    char name[64];
+    float *z;
+    Model m;
+
+    snprintf(name, sizeof(name), "%s.z", c->name);
+    z = golden_inputs(t, SEED, name, cfg->z_dim * ld);
+    REQUIRE(model_open(&m, &diag, t, c) == 0, "%s", diag.error);
+    factor = kl_vae_space_factor(m.vae);
+    frames = 1 + kl_vae_time_factor(m.vae) * (c->F - 1);
+    p.floats = (size_t)plane * factor * factor * 3;
+    p.max = frames;
+    REQUIRE(p.host = malloc(p.floats * (size_t)frames * sizeof(float)), "memory");
+    REQUIRE(kl_vae_decoder_create(m.vae, t->ex, &diag, c->R, c->W, &dec) == 0, "%s", diag.error);
+    for (int f = 0; f < c->F; f++) {
+        REQUIRE(kl_vae_decode(dec, &diag, z + f * plane, ld, keep, &p) == 0, "%s", diag.error);
+        CHECK(p.n == 1 + kl_vae_time_factor(m.vae) * f, "%d pictures after latent frame %d", p.n, f);
+    }
+    golden_compare(golden, "decode", c->name, t->name, p.host, (int64_t)p.floats * frames, TOLERANCE);
+    kl_vae_decoder_destroy(&dec);
+    model_close(&m);
+    free(p.host);
+    t->k.mem_free(t->ex, z);
+}
+
+static void encode_case(const GoldenTable *t, const Case *c)
+{
+    const KlVaeConfig *cfg = &models[c->model];
+    int64_t floats = (int64_t)c->R * c->W * 3, plane, n;
+    const float *pictures[17];
+    KlVaeEncoder *enc = NULL;
+    int factor, step, F;
+    float *x, *z, *host;
+    char name[64];
+    Model m;
+
+    snprintf(name, sizeof(name), "%s.x", c->name);
+    x = golden_inputs(t, SEED, name, floats * c->F);
+    REQUIRE(model_open(&m, &diag, t, c) == 0, "%s", diag.error);
+    factor = kl_vae_space_factor(m.vae);
+    step = kl_vae_time_factor(m.vae);
+    F = 1 + (c->F - 1) / step;
+    plane = (int64_t)(c->R / factor) * (c->W / factor);
+    n = cfg->z_dim * F * plane;
+    z = t->k.mem_alloc(t->ex, (size_t)n * sizeof(*z));
+    host = malloc((size_t)n * sizeof(*host));
+    REQUIRE(x && z && host, "memory");
+    REQUIRE(kl_vae_encoder_create(m.vae, t->ex, &diag, c->R, c->W, &enc) == 0, "%s", diag.error);
+    for (int i = 0; i < c->F; i++)
+        pictures[i] = x + i * floats;
+    for (int f = 0; f < F; f++)
+        REQUIRE(kl_vae_encode(enc, &diag, pictures + (f ? 1 + step * (f - 1) : 0), f ? step : 1, z + f * plane,
+                              F * plane) == 0, "%s", diag.error);
+    CHECK(kl_vae_encode(enc, &diag, pictures, step + 1, z, F * plane) == KLING_ERROR_INVALID_ARG,
+          "%d pictures were accepted", step + 1);
+    t->k.mem_download(t->ex, host, z, (size_t)n * sizeof(*z));
+    golden_compare(golden, "encode", c->name, t->name, host, n, TOLERANCE);
+    kl_vae_encoder_destroy(&enc);
+    model_close(&m);
+    free(host);
+    t->k.mem_free(t->ex, x);
+    t->k.mem_free(t->ex, z);
+}
+
+static int drop(void *opaque, KlDiag *d, const float *x)
+{
+    (void)d;
+    (void)x;
+    ++*(int *)opaque;
+    return 0;
+}
+
+/* A decoder holds two pictures per causal convolution and three more, however long the clip. */
+static void test_memory_is_bounded(void)
+{
+    const Case *c = &decode_cases[2];
+    const GoldenTable *t = &tables[1];
+    int pictures = 0, large = 0, convs = 2 * (models[0].res_blocks + 1) + 1;   /* of the last level */
+    KlVaeStream s = { .sink = drop, .opaque = &pictures };
+    int64_t n = (int64_t)c->R * c->W;
+    size_t bytes = 0;
+    Model m;
+
+    REQUIRE(model_open(&m, &diag, t, c) == 0, "%s", diag.error);
+    REQUIRE(kl_vae_stream_open(&s, &diag, m.vae->dec, t->ex, c->R, c->W) == 0, "%s", diag.error);
+    for (int f = 0; f < 7; f++) {
+        float *x = kl_vae_take(&s, &diag, n * models[0].z_dim);
+
+        REQUIRE(x, "%s", diag.error);
+        t->k.mem_zero(t->ex, x, (size_t)n * models[0].z_dim * sizeof(*x));
+        REQUIRE(kl_vae_push(&s, &diag, x) == 0, "%s", diag.error);
+        if (f == 3)                     /* the second in time of the innermost doubling's past: all pasts are full */
+            bytes = s.pool_bytes;
+    }
+    CHECK(pictures == 25, "%d pictures", pictures);
+    CHECK(s.pool_bytes == bytes, "%zu bytes after 4 latent frames, %zu after 7", bytes, s.pool_bytes);
+    for (int i = 0; i < s.pool_n; i++)
+        large += s.pool[i].bytes == (size_t)n * 64 * models[0].base_dim * sizeof(float);
+    CHECK(large <= 2 * convs + 3, "%d full pictures for %d convolutions", large, convs);
+    for (int i = 0; i < s.pool_n; i++)
+        CHECK(((uintptr_t)s.pool[i].p & 63) == 0, "picture %d is not aligned", i);
+    kl_vae_stream_close(&s);
+    model_close(&m);
+}
+
+static void test_stop_and_cancel(void)
+{
+    const Case *c = &decode_cases[2];
+    const KlVaeConfig *cfg = &models[c->model];
+    const GoldenTable *t = &tables[1];
+    int64_t plane = (int64_t)c->R * c->W;
+    float *z = golden_inputs(t, SEED, "z", cfg->z_dim * plane);
+    atomic_int cancel = 0;
+    KlDiag d = { .cancel = &cancel };
+    KlVaeDecoder *dec = NULL;
+    Pictures p = { .t = t, .stop_at = 3 };
+    Model m;
+
+    REQUIRE(model_open(&m, &d, t, c) == 0, "%s", d.error);
+    REQUIRE(kl_vae_decoder_create(m.vae, t->ex, &d, c->R, c->W, &dec) == 0, "%s", d.error);
+    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == 0, "%s", d.error);
+    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == 42, "the callback's status was lost");
+    CHECK(p.n == 3, "%d pictures", p.n);
+    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) < 0 && p.n == 3, "a stopped decoder went on");
+    kl_vae_decoder_destroy(&dec);
+
+    p = (Pictures){ .t = t, .cancel = &cancel };
+    REQUIRE(kl_vae_decoder_create(m.vae, t->ex, &d, c->R, c->W, &dec) == 0, "%s", d.error);
+    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == 0, "%s", d.error);
+    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == KLING_ERROR_CANCELLED && p.n == 1, "%d pictures", p.n);
+    kl_vae_decoder_destroy(&dec);
+    model_close(&m);
+    t->k.mem_free(t->ex, z);
+}
+
+int main(void)
+{
+    char name[64];
+
+    for (int i = 0; i < MODELS; i++) {
+        char key[32];
+
+        snprintf(key, sizeof(key), "%s.mean", model_name[i]);
+        for (int c = 0; c < models[i].z_dim; c++)
+            models[i].mean[c] = synth_value(synth_key(SEED, key), (uint64_t)c, 0, 1);
+        snprintf(key, sizeof(key), "%s.std", model_name[i]);
+        for (int c = 0; c < models[i].z_dim; c++)
+            models[i].std[c] = 2 + synth_value(synth_key(SEED, key), (uint64_t)c, 0, 1);
+    }
+    if (kl_weights_open(&diag, &golden, "tests/golden/data/vae.safetensors") < 0 || golden_tables(tables) < 0) {
+        printf("not ok vae: %s\n", diag.error);
+        return 1;
+    }
+    for (int i = 0; i < GOLDEN_TABLES; i++) {
+        for (size_t j = 0; j < KL_ARRAY_LEN(decode_cases); j++) {
+            snprintf(name, sizeof(name), "vae_decode_%s_%s", decode_cases[j].name, tables[i].name);
+            NAMED(name, decode_case(&tables[i], &decode_cases[j]));
+        }
+        for (size_t j = 0; j < KL_ARRAY_LEN(encode_cases); j++) {
+            snprintf(name, sizeof(name), "vae_encode_%s_%s", encode_cases[j].name, tables[i].name);
+            NAMED(name, encode_case(&tables[i], &encode_cases[j]));
+        }
+    }
+    RUN(test_memory_is_bounded);
+    RUN(test_stop_and_cancel);
+    golden_tables_close(tables);
+    kl_weights_close(&golden);
+    return check_exit();
+}
