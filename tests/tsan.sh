@@ -9,7 +9,10 @@ trap 'rm -f "$log"' EXIT
 model=$build/tests/models/tiny
 if [ ! -f "$model/model_index.json" ]; then
     mkdir -p "$build/tests/models"
-    "$build/bin/kling-synth" tests/models/tiny "$model" 1 > /dev/null || { echo "not ok tsan_model: kling-synth failed"; exit 1; }
+    if ! "$build/bin/kling-synth" tests/models/tiny "$model" 1 > /dev/null; then
+        echo "not ok tsan_model: kling-synth failed"
+        exit 1
+    fi
 fi
 
 # graph NAME ARGUMENTS...
