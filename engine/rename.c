@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model_internal.h"
 #include "weights_internal.h"
 
 #define MAX_RUNS 4
@@ -105,4 +106,14 @@ int kl_weights_rename(KlDiag *d, KlWeights *w, const char *prefix, const KlRenam
         t->name = name;
     }
     return kl_weights_index(d, w);
+}
+
+char *kl_rename_backwards(const char *name, const KlRename *rules, int n_rules)
+{
+    Match m;
+
+    for (int i = 0; i < n_rules; i++)
+        if (match(rules[i].to, name, &m))
+            return expand(rules[i].from, &m);
+    return NULL;
 }

@@ -6,7 +6,6 @@
  * The names and shapes are those that save_pretrained() of diffusers and
  * transformers writes; tests/golden/data/names.txt proves it.
  */
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,7 +225,7 @@ void synth_list_vae(const KlVaeConfig *c, SynthFn fn, void *opaque)
     list_decoder(&o, c);
 }
 
-static void list_part(SynthPart part, const void *cfg, SynthFn fn, void *opaque)
+void synth_list(SynthPart part, const void *cfg, SynthFn fn, void *opaque)
 {
     if (part == SYNTH_TEXT_ENCODER)
         synth_list_text_encoder(cfg, fn, opaque);
@@ -266,7 +265,7 @@ static void put(void *dst, size_t i, KlDType dtype, float x)
         ((uint16_t *)dst)[i] = dtype == KL_BF16 ? to_bf16(x) : to_f16(x);
 }
 
-static void fill(void *dst, uint64_t seed, KlDType dtype, int fast, const char *name, int ndim, const int64_t *shape)
+void synth_fill(void *dst, uint64_t seed, KlDType dtype, int fast, const char *name, int ndim, const int64_t *shape)
 {
     const uint64_t key = synth_key(seed, name);
     double offset, amp;
@@ -298,7 +297,6 @@ typedef struct Build {
     int n;
     size_t bytes, align;
     char *mem;
-    FILE *f;                            /* synth_file only */
     int failed;
 } Build;
 
@@ -332,7 +330,7 @@ static void build_one(void *opaque, const char *name, int ndim, const int64_t *s
     memcpy(t->shape, shape, (size_t)ndim * sizeof(*shape));
     t->bytes = tensor_bytes(b, ndim, shape);
     t->data = b->mem + b->bytes;
-    fill(b->mem + b->bytes, b->seed, b->dtype, b->fast, name, ndim, shape);
+    synth_fill(b->mem + b->bytes, b->seed, b->dtype, b->fast, name, ndim, shape);
     b->bytes += (t->bytes + b->align - 1) / b->align * b->align;
 }
 
@@ -343,14 +341,14 @@ int synth_weights(SynthPart part, const void *cfg, uint64_t seed, KlDType dtype,
     int ret = KLING_ERROR_OUT_OF_MEMORY, n;
 
     *w = NULL;
-    list_part(part, cfg, count_one, &b);
+    synth_list(part, cfg, count_one, &b);
     n = b.n;
     *mem = b.mem = aligned_alloc(64, b.bytes + 64);
     b.t = calloc((size_t)n, sizeof(*b.t));
     b.n = 0;
     b.bytes = 0;
     if (b.mem && b.t) {
-        list_part(part, cfg, build_one, &b);
+        synth_list(part, cfg, build_one, &b);
         if (!b.failed)
             ret = kl_weights_borrow(&d, w, b.t, n, "synthetic weights");
     }
@@ -362,55 +360,4 @@ int synth_weights(SynthPart part, const void *cfg, uint64_t seed, KlDType dtype,
         *mem = NULL;
     }
     return ret;
-}
-
-/* -- as a file -- */
-
-static void write_entry(void *opaque, const char *name, int ndim, const int64_t *shape)
-{
-    static const char *const names[] = { [KL_F32] = "F32", [KL_F16] = "F16", [KL_BF16] = "BF16" };
-    Build *b = opaque;
-    const size_t end = b->bytes + tensor_bytes(b, ndim, shape);
-
-    fprintf(b->f, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", b->n++ ? "," : "{", name, names[b->dtype]);
-    for (int i = 0; i < ndim; i++)
-        fprintf(b->f, "%s%" PRId64, i ? "," : "", shape[i]);
-    fprintf(b->f, "],\"data_offsets\":[%zu,%zu]}", b->bytes, end);
-    b->bytes = end;
-}
-
-static void write_data(void *opaque, const char *name, int ndim, const int64_t *shape)
-{
-    Build *b = opaque;
-    const size_t bytes = tensor_bytes(b, ndim, shape);
-    void *p = malloc(bytes);
-
-    if (p) {
-        fill(p, b->seed, b->dtype, b->fast, name, ndim, shape);
-        fwrite(p, 1, bytes, b->f);
-    }
-    b->failed |= !p;
-    free(p);
-}
-
-int synth_file(SynthPart part, const void *cfg, uint64_t seed, KlDType dtype, const char *path)
-{
-    Build b = { .seed = seed, .dtype = dtype, .align = 1, .f = fopen(path, "wb") };
-    unsigned char size[8] = { 0 };
-    long end;
-
-    if (!b.f)
-        return KLING_ERROR_IO;
-    fwrite(size, 1, 8, b.f);
-    list_part(part, cfg, write_entry, &b);
-    fputc('}', b.f);
-    while ((end = ftell(b.f)) > 0 && end % 64)
-        fputc(' ', b.f);
-    for (int i = 0; i < 8; i++)
-        size[i] = (unsigned char)((uint64_t)(end - 8) >> 8 * i);
-    list_part(part, cfg, write_data, &b);
-    b.failed |= fseek(b.f, 0, SEEK_SET) < 0;
-    fwrite(size, 1, 8, b.f);
-    b.failed |= ferror(b.f);
-    return fclose(b.f) || b.failed ? KLING_ERROR_IO : 0;
 }

@@ -22,11 +22,32 @@ void synth_list_vae(const KlVaeConfig *c, SynthFn fn, void *opaque);
 
 typedef enum SynthPart { SYNTH_TEXT_ENCODER, SYNTH_DIT, SYNTH_VAE } SynthPart;
 
+/** The same by part; cfg is the part's config. */
+void synth_list(SynthPart part, const void *cfg, SynthFn fn, void *opaque);
+/** The values of one tensor, in dtype. fast: see below. */
+void synth_fill(void *dst, uint64_t seed, KlDType dtype, int fast, const char *name, int ndim, const int64_t *shape);
+
 /** Weights in one block of memory, filled by synth_rule() and rounded to dtype. fast != 0 fills with a cheap
  *  generator of the same range instead (benches). cfg is the part's config. *mem is freed by the caller after
  *  kl_weights_close(). 0 or a negative KlingStatus. */
 int synth_weights(SynthPart part, const void *cfg, uint64_t seed, KlDType dtype, int fast, KlWeights **w, void **mem);
 /** The same as one safetensors file. */
 int synth_file(SynthPart part, const void *cfg, uint64_t seed, KlDType dtype, const char *path);
+
+/** Other forms of a part's file. Zeroes are the plain form. */
+typedef struct SynthFileForm {
+    const KlRename *rules;              /* applied backwards: a tensor named `to` is written as `from` */
+    int n_rules;
+    const char *prefix;                 /* before every name, or NULL */
+    int shard, shards;                  /* writes only the tensors of shard 0..shards-1; shards 0 is all */
+    const void *spiece;                 /* written as a U8 tensor spiece_model, or NULL */
+    size_t spiece_bytes;
+    SynthFn told;                       /* called for each tensor with the name written, or NULL */
+    void *opaque;
+} SynthFileForm;
+
+/** The values depend on the canonical names alone, so all forms of a part are the same model. */
+int synth_file_form(SynthPart part, const void *cfg, uint64_t seed, KlDType dtype, const char *path,
+                    const SynthFileForm *form);
 
 #endif /* KL_SYNTH_MODEL_H */

@@ -1,0 +1,270 @@
+/*
+ * A model folder or file, resolved into its parts and their descriptions.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Three forms open: a diffusers folder (model_index.json), a folder of the
+ * original release (the transformer's files at its top), and a transformer's
+ * file with its parts beside it. Where a part lies stands in model_find.c, what
+ * it is in model_config.c (from configs) or model_shapes.c (from tensors).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+/* What an opening model is made from; freed at the end. */
+typedef struct Open {
+    KlDiag *d;
+    const KlingModelParams *params;
+    KlModelFiles *f;
+    KlModelDesc *desc;
+    char *home;                         /* the folder that parts are searched in */
+    char *path[KL_PART_NB];             /* of each part */
+    KlPrefs prefs;
+    bool has_index, has_scheduler;
+} Open;
+
+/* DIR/NAME if that is a file; *path NULL otherwise. */
+static int existing_file(KlDiag *d, const char *dir, const char *name, char **path)
+{
+    *path = kl_path_join(d, dir, name);
+    if (!*path)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if (!kl_is_file(*path)) {
+        free(*path);
+        *path = NULL;
+    }
+    return 0;
+}
+
+static void set_name(KlModelDesc *desc, const char *path)
+{
+    size_t n = strlen(path), end, len;
+
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    for (end = n; n && path[n - 1] != '/'; )
+        n--;
+    len = KL_MIN(end - n, sizeof(desc->name) - 1);
+    memcpy(desc->name, path + n, len);
+    desc->name[len] = 0;
+    if (len > 12 && !strcmp(desc->name + len - 12, ".safetensors"))
+        desc->name[len - 12] = 0;
+}
+
+/* Sets home, what stands there, and the transformer's path. */
+static int resolve_home(Open *o)
+{
+    const char *model = o->params->model;
+    char *index = NULL, *prefs;
+    int ret;
+
+    if (!model || !*model)
+        return kl_fail(o->d, KLING_ERROR_INVALID_ARG, "no model is given: a folder or a .safetensors file");
+    if (!kl_is_dir(model) && !kl_is_file(model))
+        return kl_fail(o->d, KLING_ERROR_NOT_FOUND, "the model '%s' does not exist", model);
+    set_name(o->desc, model);
+    o->home = kl_is_dir(model) ? kl_strdup(model) : kl_path_dir(o->d, model);
+    if (!o->home)
+        return kl_fail_memory(o->d, "a file's name", strlen(model));
+    prefs = kl_path_join(o->d, o->home, "kling.json");
+    ret = prefs ? kl_prefs_read(o->d, prefs, &o->prefs) : KLING_ERROR_OUT_OF_MEMORY;
+    free(prefs);
+    if (ret < 0)
+        return ret;
+    if (!kl_is_dir(model)) {
+        o->path[KL_PART_DIT] = kl_strdup(model);
+        return o->path[KL_PART_DIT] ? 0 : kl_fail_memory(o->d, "a file's name", strlen(model));
+    }
+    ret = existing_file(o->d, model, "model_index.json", &index);
+    if (!ret && index) {
+        o->has_index = true;
+        ret = kl_config_index(o->d, index, o->desc);
+    }
+    free(index);
+    return ret ? ret : kl_find_part(o->d, KL_PART_DIT, model, &o->path[KL_PART_DIT]);
+}
+
+/* The path of a part: given by the user, in the model's folder by its fixed name, or found beside it. */
+static int resolve_part(Open *o, KlPart part, const char *given)
+{
+    char *fixed;
+
+    if (given && *given) {
+        o->path[part] = kl_strdup(given);
+        return o->path[part] ? 0 : kl_fail_memory(o->d, "a file's name", strlen(given));
+    }
+    if (!o->has_index)
+        return kl_find_part(o->d, part, o->home, &o->path[part]);
+    fixed = kl_path_join(o->d, o->home, kl_part_key(part));
+    if (!fixed)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    o->path[part] = fixed;
+    if (!kl_is_dir(fixed))
+        return kl_fail(o->d, KLING_ERROR_NOT_FOUND, "no %s in '%s': give %s=... or put the folder '%s' there",
+                       kl_part_name(part), o->home, kl_part_key(part), kl_part_key(part));
+    return 0;
+}
+
+/* Description of one part: its folder's config, unless that is of the original release, or its shapes. */
+static int describe_part(Open *o, KlPart part, KlWeights *w, bool canonical_config)
+{
+    KlModelDesc *desc = o->desc;
+    char *config = NULL;
+    int ret = 0;
+
+    if (canonical_config && kl_is_dir(o->path[part]))
+        ret = existing_file(o->d, o->path[part], "config.json", &config);
+    if (ret < 0)
+        return ret;
+    if (part == KL_PART_TEXT)
+        ret = config ? kl_config_text(o->d, config, &desc->text) : kl_shapes_text(o->d, w, &desc->text);
+    else if (part == KL_PART_DIT)
+        ret = config ? kl_config_dit(o->d, config, &desc->dit)
+                     : kl_shapes_dit(o->d, w, o->prefs.head_dim, &desc->dit);
+    else
+        ret = config ? kl_config_vae(o->d, config, &desc->vae) : kl_shapes_vae(o->d, w, &desc->vae);
+    free(config);
+    return ret;
+}
+
+static bool is_renamed(const KlWeights *w)
+{
+    int n;
+    const KlTensor *t = kl_weights_all(w, &n);
+
+    for (int i = 0; i < n; i++)
+        if (t[i].name != t[i].file_name)
+            return true;
+    return false;
+}
+
+static int open_part(Open *o, KlPart part, KlWeights **w)
+{
+    int ret = kl_weights_open(o->d, w, o->path[part]);
+
+    if (!ret)
+        ret = kl_names_canonical(o->d, *w, part);
+    if (ret < 0)
+        return ret;
+    kl_log(o->d, KLING_LOG_VERBOSE, "%s: '%s', %.2f billion parameters", kl_part_name(part), kl_weights_path(*w),
+           (double)kl_weights_elements(*w) / 1e9);
+    return describe_part(o, part, *w, !is_renamed(*w));
+}
+
+static int read_scheduler(Open *o)
+{
+    char *dir = kl_path_join(o->d, o->home, "scheduler"), *path = NULL;
+    int ret = dir ? existing_file(o->d, dir, "scheduler_config.json", &path) : KLING_ERROR_OUT_OF_MEMORY;
+
+    if (!ret && path) {
+        ret = kl_config_scheduler(o->d, path, &o->desc->sampler);
+        o->has_scheduler = true;
+    }
+    free(path);
+    free(dir);
+    return ret;
+}
+
+static int open_spiece(Open *o, const KlTensor *t)
+{
+    if (t->dtype != KL_FT_U8 && t->dtype != KL_FT_I8)
+        return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the tensor '%s' of '%s' is not made of bytes", t->file_name,
+                       kl_weights_path(o->f->text));
+    return kl_tokenizer_open_memory(o->d, &o->f->tokenizer, t->data, t->bytes, kl_weights_path(o->f->text));
+}
+
+/* Given; in the model's folder; inside the text encoder's file; beside it. */
+static int open_tokenizer(Open *o)
+{
+    const KlTensor *t = kl_weights_find(o->f->text, "spiece_model");
+    char *path = NULL, *near_text;
+    int ret = 0;
+
+    if (o->params->tokenizer && *o->params->tokenizer)
+        return kl_tokenizer_open(o->d, &o->f->tokenizer, o->params->tokenizer);
+    if (o->has_index || !t)
+        ret = kl_find_tokenizer(o->d, o->home, &path);
+    if (!ret && !path && t)
+        return open_spiece(o, t);
+    if (!ret && !path) {
+        near_text = kl_path_dir(o->d, o->path[KL_PART_TEXT]);
+        ret = near_text ? kl_find_tokenizer(o->d, near_text, &path) : KLING_ERROR_OUT_OF_MEMORY;
+        free(near_text);
+    }
+    if (!ret && !path)
+        ret = kl_fail(o->d, KLING_ERROR_NOT_FOUND, "no tokenizer in '%s' or beside '%s': give tokenizer=... (a "
+                      "spiece.model or tokenizer.json)", o->home, o->path[KL_PART_TEXT]);
+    if (!ret)
+        ret = kl_tokenizer_open(o->d, &o->f->tokenizer, path);
+    free(path);
+    return ret;
+}
+
+/* The parts belong together. */
+static int check_together(Open *o)
+{
+    const KlModelDesc *c = o->desc;
+    const char *dit = kl_weights_path(o->f->dit);
+
+    if (c->text.dim != c->dit.text_dim)
+        return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the text encoder '%s' gives %d values per token, the "
+                       "transformer '%s' takes %d", kl_weights_path(o->f->text), c->text.dim, dit, c->dit.text_dim);
+    if (c->vae.z_dim != c->dit.in_ch)
+        return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the VAE '%s' has latents of %d channels, the transformer '%s' "
+                       "works on %d", kl_weights_path(o->f->vae), c->vae.z_dim, dit, c->dit.in_ch);
+    if (kl_tokenizer_vocab(o->f->tokenizer) > c->text.vocab)
+        return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the tokenizer has %d pieces, the text encoder '%s' knows only %d",
+                       kl_tokenizer_vocab(o->f->tokenizer), kl_weights_path(o->f->text), c->text.vocab);
+    return 0;
+}
+
+static int open_all(Open *o)
+{
+    int ret = resolve_home(o);
+
+    if (!ret)
+        ret = resolve_part(o, KL_PART_TEXT, o->params->text_encoder);
+    if (!ret)
+        ret = resolve_part(o, KL_PART_VAE, o->params->vae);
+    if (!ret)
+        ret = open_part(o, KL_PART_DIT, &o->f->dit);
+    if (!ret)
+        ret = open_part(o, KL_PART_TEXT, &o->f->text);
+    if (!ret)
+        ret = open_part(o, KL_PART_VAE, &o->f->vae);
+    if (!ret)
+        ret = read_scheduler(o);
+    if (!ret)
+        ret = open_tokenizer(o);
+    return ret ? ret : check_together(o);
+}
+
+int kl_model_files_open(KlDiag *d, KlModelFiles *f, KlModelDesc *desc, const KlingModelParams *params)
+{
+    Open o = { .d = d, .params = params, .f = f, .desc = desc };
+    int ret;
+
+    *f = (KlModelFiles){ 0 };
+    *desc = (KlModelDesc){ 0 };
+    ret = open_all(&o);
+    if (!ret) {
+        kl_prefs_apply(desc, &o.prefs, f->dit, o.has_scheduler);
+        desc->caps = KLING_CAP_TEXT | (desc->expand_timesteps ? KLING_CAP_CLEAN_LATENTS : 0);
+    } else {
+        kl_model_files_close(f);
+    }
+    free(o.home);
+    for (int i = 0; i < KL_PART_NB; i++)
+        free(o.path[i]);
+    return ret;
+}
+
+void kl_model_files_close(KlModelFiles *f)
+{
+    kl_weights_close(&f->text);
+    kl_weights_close(&f->dit);
+    kl_weights_close(&f->vae);
+    kl_tokenizer_close(&f->tokenizer);
+}

@@ -1,0 +1,197 @@
+/*
+ * Layouts of tensor names: which one a file uses, and how to the canonical one.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Canonical are the names of diffusers and transformers. The original ones are
+ * those of the Wan 2.1 release. All of this is tables; the renaming of the
+ * transformer and the VAE is proven by tests/golden/data/names.txt.
+ */
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+static const KlRename dit_original[] = {
+    { "blocks.#.self_attn.q.*",       "blocks.#.attn1.to_q.*" },
+    { "blocks.#.self_attn.k.*",       "blocks.#.attn1.to_k.*" },
+    { "blocks.#.self_attn.v.*",       "blocks.#.attn1.to_v.*" },
+    { "blocks.#.self_attn.o.*",       "blocks.#.attn1.to_out.0.*" },
+    { "blocks.#.self_attn.*",         "blocks.#.attn1.*" },
+    { "blocks.#.cross_attn.q.*",      "blocks.#.attn2.to_q.*" },
+    { "blocks.#.cross_attn.k.*",      "blocks.#.attn2.to_k.*" },
+    { "blocks.#.cross_attn.v.*",      "blocks.#.attn2.to_v.*" },
+    { "blocks.#.cross_attn.o.*",      "blocks.#.attn2.to_out.0.*" },
+    { "blocks.#.cross_attn.*",        "blocks.#.attn2.*" },
+    { "blocks.#.norm3.*",             "blocks.#.norm2.*" },
+    { "blocks.#.ffn.0.*",             "blocks.#.ffn.net.0.proj.*" },
+    { "blocks.#.ffn.2.*",             "blocks.#.ffn.net.2.*" },
+    { "blocks.#.modulation",          "blocks.#.scale_shift_table" },
+    { "time_embedding.0.*",           "condition_embedder.time_embedder.linear_1.*" },
+    { "time_embedding.2.*",           "condition_embedder.time_embedder.linear_2.*" },
+    { "time_projection.1.*",          "condition_embedder.time_proj.*" },
+    { "text_embedding.0.*",           "condition_embedder.text_embedder.linear_1.*" },
+    { "text_embedding.2.*",           "condition_embedder.text_embedder.linear_2.*" },
+    { "head.modulation",              "scale_shift_table" },
+    { "head.head.*",                  "proj_out.*" },
+};
+
+#define RESNET(from, to) \
+    { from ".residual.0.gamma", to ".norm1.gamma" }, \
+    { from ".residual.2.*",     to ".conv1.*" }, \
+    { from ".residual.3.gamma", to ".norm2.gamma" }, \
+    { from ".residual.6.*",     to ".conv2.*" }, \
+    { from ".shortcut.*",       to ".conv_shortcut.*" }
+#define SIDE(s) \
+    RESNET(s ".middle.0", s ".mid_block.resnets.0"), \
+    RESNET(s ".middle.2", s ".mid_block.resnets.1"), \
+    { s ".middle.1.*",     s ".mid_block.attentions.0.*" }, \
+    { s ".conv1.*",        s ".conv_in.*" }, \
+    { s ".head.0.gamma",   s ".norm_out.gamma" }, \
+    { s ".head.2.*",       s ".conv_out.*" }
+/* The original decoder is one list: three resnets and an upsampling, four times over. */
+#define UP(n, b, r) RESNET("decoder.upsamples." #n, "decoder.up_blocks." #b ".resnets." #r)
+#define UPSAMPLER(n, b) { "decoder.upsamples." #n ".*", "decoder.up_blocks." #b ".upsamplers.0.*" }
+
+static const KlRename vae_original[] = {
+    { "conv1.*", "quant_conv.*" },
+    { "conv2.*", "post_quant_conv.*" },
+    SIDE("encoder"),
+    SIDE("decoder"),
+    RESNET("encoder.downsamples.#", "encoder.down_blocks.#"),
+    { "encoder.downsamples.*", "encoder.down_blocks.*" },
+    UP(0, 0, 0),  UP(1, 0, 1),  UP(2, 0, 2),  UPSAMPLER(3, 0),
+    UP(4, 1, 0),  UP(5, 1, 1),  UP(6, 1, 2),  UPSAMPLER(7, 1),
+    UP(8, 2, 0),  UP(9, 2, 1),  UP(10, 2, 2), UPSAMPLER(11, 2),
+    UP(12, 3, 0), UP(13, 3, 1), UP(14, 3, 2),
+};
+
+static const KlRename text_original[] = {
+    { "token_embedding.weight", "shared.weight" },
+    { "blocks.#.norm1.weight",  "encoder.block.#.layer.0.layer_norm.weight" },
+    { "blocks.#.attn.*",        "encoder.block.#.layer.0.SelfAttention.*" },
+    { "blocks.#.pos_embedding.embedding.weight",
+      "encoder.block.#.layer.0.SelfAttention.relative_attention_bias.weight" },
+    { "blocks.#.norm2.weight",  "encoder.block.#.layer.1.layer_norm.weight" },
+    { "blocks.#.ffn.gate.0.*",  "encoder.block.#.layer.1.DenseReluDense.wi_0.*" },
+    { "blocks.#.ffn.fc1.*",     "encoder.block.#.layer.1.DenseReluDense.wi_1.*" },
+    { "blocks.#.ffn.fc2.*",     "encoder.block.#.layer.1.DenseReluDense.wo.*" },
+    { "norm.weight",            "encoder.final_layer_norm.weight" },
+};
+
+static const KlRename text_untied[] = {
+    { "encoder.embed_tokens.weight", "shared.weight" },
+};
+
+/* A file of the layout has a tensor `probe`, perhaps behind one of the prefixes. */
+typedef struct Layout {
+    KlPart part;
+    const char *probe;
+    const KlRename *rules;
+    int n_rules;
+} Layout;
+
+#define RULES(a) a, KL_ARRAY_LEN(a)
+static const Layout layouts[] = {
+    { KL_PART_DIT,  "condition_embedder.time_proj.weight",                  NULL, 0 },
+    { KL_PART_DIT,  "time_projection.1.weight",                             RULES(dit_original) },
+    { KL_PART_VAE,  "decoder.mid_block.resnets.0.norm1.gamma",              NULL, 0 },
+    { KL_PART_VAE,  "decoder.middle.0.residual.0.gamma",                    RULES(vae_original) },
+    { KL_PART_TEXT, "shared.weight",                                        NULL, 0 },
+    { KL_PART_TEXT, "token_embedding.weight",                               RULES(text_original) },
+    { KL_PART_TEXT, "encoder.embed_tokens.weight",                          RULES(text_untied) },
+};
+
+static const char *const prefixes[] = {
+    "", "model.diffusion_model.", "diffusion_model.", "model.", "module.", "vae.", "first_stage_model.",
+    "text_encoder.", "text_encoders.umt5xxl.transformer.",
+};
+
+/* What is known by a tensor's name, but not run. Shell patterns, on the names as the file spells them. */
+static const struct {
+    const char *pattern, *what;
+} refused[] = {
+    { "*lora_A*",                     "a LoRA, not a model" },
+    { "*lora_down*",                  "a LoRA, not a model" },
+    { "*.lora_up.*",                  "a LoRA, not a model" },
+    { "*motion_encoder.*",            "a Wan Animate model, which is not supported" },
+    { "*face_adapter.*",              "a Wan Animate model, which is not supported" },
+    { "*vace_blocks.*",               "a VACE editing model, which is not supported" },
+    { "*audio_injector.*",            "a Wan speech-to-video model, which is not supported" },
+    { "*control_adapter.*",           "a camera-control model, which is not supported" },
+    { "*ref_conv.*",                  "a control model, which is not supported" },
+    { "*image_embedder.*",            "an image-to-video model (Wan I2V), which is not supported" },
+    { "*img_emb.*",                   "an image-to-video model (Wan I2V), which is not supported" },
+    { "*.k_img.*",                    "an image-to-video model (Wan I2V), which is not supported" },
+    { "*.add_k_proj.*",               "an image-to-video model (Wan I2V), which is not supported" },
+    { "*decoder.upsamples.0.upsamples.*", "the Wan 2.2 VAE (of TI2V-5B), which is not supported" },
+    { "*decoder.up_blocks.0.upsampler.*", "the Wan 2.2 VAE (of TI2V-5B), which is not supported" },
+    { "scaled_fp8",                   "an fp8-scaled file: use the bf16 or fp16 release" },
+    { "*.scale_weight",               "an fp8-scaled file: use the bf16 or fp16 release" },
+    { "*.comfy_quant",                "a quantized file: use the bf16 or fp16 release" },
+    { "*.weight_scale",               "a quantized file: use the bf16 or fp16 release" },
+};
+
+static int refuse_known(KlDiag *d, const KlWeights *w)
+{
+    int n;
+    const KlTensor *t = kl_weights_all(w, &n);
+
+    for (size_t r = 0; r < KL_ARRAY_LEN(refused); r++)
+        for (int i = 0; i < n; i++)
+            if (!fnmatch(refused[r].pattern, t[i].name, 0))
+                return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' is %s", kl_weights_path(w), refused[r].what);
+    return 0;
+}
+
+/* The layout of w for `part`, or for any part when part is KL_PART_NB. */
+static const Layout *recognise(const KlWeights *w, KlPart part, const char **prefix)
+{
+    for (size_t p = 0; p < KL_ARRAY_LEN(prefixes); p++)
+        for (size_t i = 0; i < KL_ARRAY_LEN(layouts); i++) {
+            char name[160];
+
+            if (part != KL_PART_NB && layouts[i].part != part)
+                continue;
+            snprintf(name, sizeof(name), "%s%s", prefixes[p], layouts[i].probe);
+            if (kl_weights_find(w, name)) {
+                *prefix = prefixes[p];
+                return &layouts[i];
+            }
+        }
+    return NULL;
+}
+
+int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part)
+{
+    const char *prefix = "";
+    const Layout *l;
+    int ret = refuse_known(d, w);
+
+    if (ret < 0)
+        return ret;
+    if (!(l = recognise(w, part, &prefix))) {
+        const Layout *other = recognise(w, KL_PART_NB, &prefix);
+
+        if (other)
+            return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is a %s, not a %s", kl_weights_path(w),
+                           kl_part_name(other->part), kl_part_name(part));
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is not a Wan %s: its tensors have names of no known layout",
+                       kl_weights_path(w), kl_part_name(part));
+    }
+    if (!*prefix && !l->rules)
+        return 0;
+    return kl_weights_rename(d, w, prefix, l->rules, l->n_rules);
+}
+
+const KlRename *kl_names_original(KlPart part, int *n)
+{
+    for (size_t i = 0; i < KL_ARRAY_LEN(layouts); i++)
+        if (layouts[i].part == part && layouts[i].rules) {
+            *n = layouts[i].n_rules;
+            return layouts[i].rules;
+        }
+    *n = 0;
+    return NULL;
+}
