@@ -6,6 +6,8 @@
  * The process-wide state of libavfilter's side lives here, and only here: the list of open models and the signal
  * handler. Both are counted and guarded by a mutex each; what the signal handler reads is atomic.
  */
+#define _GNU_SOURCE                     /* dladdr */
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -87,26 +89,39 @@ static void shared_model_log(void *opaque, enum KlingLogLevel level, const char 
     ff_kling_log(m->opener ? m->opener : m, level, line);
 }
 
-/* The model's folder when the user names none; NULL when there is none either. */
-static const char *default_model(void)
+/* The model that ships lies in share/kling/model of the tree that libkling (or the program that it is linked into)
+ * was loaded from: the build's or the installation's, wherever that was moved to. lib may have the machine's name
+ * below it. The caller frees the path; NULL when there is none. */
+static char *shipped_model(void)
 {
-    static const char *const shipped[] = {
-#ifdef KLING_BUILD_DATADIR
-        KLING_BUILD_DATADIR "/model",
-#endif
-#ifdef KLING_DATADIR
-        KLING_DATADIR "/model",
-#endif
-        NULL
-    };
+    static const char *const below[] = { "..", "../.." };
+    void *symbol = dlsym(RTLD_DEFAULT, "kling_version");
+    Dl_info info;
+    char *lib, *slash;
+
+    lib = realpath(symbol && dladdr(symbol, &info) ? info.dli_fname : "/proc/self/exe", NULL);
+    if (lib && (slash = strrchr(lib, '/'))) {
+        *slash = 0;
+        for (int i = 0; i < FF_ARRAY_ELEMS(below); i++) {
+            char *dir = av_asprintf("%s/%s/share/kling/model", lib, below[i]);
+
+            if (dir && !access(dir, R_OK)) {
+                free(lib);
+                return dir;
+            }
+            av_free(dir);
+        }
+    }
+    free(lib);
+    return NULL;
+}
+
+/* The model's folder when the user names none, freed by the caller; NULL when there is none either. */
+static char *default_model(void)
+{
     const char *name = getenv("KLING_MODEL");
 
-    if (name && *name)
-        return name;
-    for (int i = 0; shipped[i]; i++)
-        if (!access(shipped[i], R_OK))
-            return shipped[i];
-    return NULL;
+    return name && *name ? av_strdup(name) : shipped_model();
 }
 
 static char *make_key(const KlingModelParams *p)
@@ -164,15 +179,17 @@ int ff_kling_model_open(void *log, KlingModel **model, const KlingModelParams *p
 {
     KlingModelParams p = *params;
     SharedModel *m;
-    char *key;
+    char *key, *own = NULL;
     int ret = 0;
 
-    if ((!p.model || !*p.model) && !(p.model = default_model())) {
+    if ((!p.model || !*p.model) && !(p.model = own = default_model())) {
         av_log(log, AV_LOG_ERROR, "no model: name one with model= or in the environment variable KLING_MODEL\n");
         return AVERROR(ENOENT);
     }
-    if (!(key = make_key(&p)))
+    if (!(key = make_key(&p))) {
+        av_free(own);
         return AVERROR(ENOMEM);
+    }
 
     ff_mutex_lock(&models_mutex);
     for (m = models; m && strcmp(m->key, key); m = m->next)
@@ -189,6 +206,7 @@ int ff_kling_model_open(void *log, KlingModel **model, const KlingModelParams *p
         *model = kling_model_ref(m->model);
     }
     ff_mutex_unlock(&models_mutex);
+    av_free(own);
     return ret;
 }
 
