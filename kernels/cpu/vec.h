@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+
 #define KL_VEC_PASTE2(a, b) a##_##b
 #define KL_VEC_PASTE(a, b) KL_VEC_PASTE2(a, b)
 #define KL_FN(name) KL_VEC_PASTE(name, KL_ISA)      /* name_isa */
@@ -28,7 +30,7 @@
 #define KL_VL 16                        /* lanes */
 #define KL_MR 12                        /* rows of a GEMM tile that fits the registers, two vectors wide */
 
-typedef __m512 KlVec;
+typedef float KlVec __attribute__((vector_size(64)));
 typedef struct KlVecD { __m512d a, b; } KlVecD;     /* KL_VL doubles */
 
 static inline KlVec vec_set(float x) { return _mm512_set1_ps(x); }
@@ -98,7 +100,7 @@ static inline KlVec vecd_to_f32(KlVecD x)
 #define KL_VL 8
 #define KL_MR 6
 
-typedef __m256 KlVec;
+typedef float KlVec __attribute__((vector_size(32)));
 typedef struct KlVecD { __m256d a, b; } KlVecD;
 
 static inline __m256i vec_first(int n)
@@ -234,6 +236,11 @@ static inline KlVec vecd_to_f32(KlVecD x)
 
 static inline KlVecD vecd_add(KlVecD x, KlVecD y) { return (KlVecD){ x.a + y.a, x.b + y.b }; }
 static inline KlVecD vecd_sub(KlVecD x, KlVecD y) { return (KlVecD){ x.a - y.a, x.b - y.b }; }
+/* x y + c, the product rounded by itself, as ref does */
+static inline KlVecD vecd_mul_add(KlVecD x, KlVecD y, KlVecD c)
+{
+    return (KlVecD){ c.a + x.a * y.a, c.b + x.b * y.b };
+}
 /* The sum of the lanes, always in the same order. */
 static inline double vecd_sum(KlVecD x)
 {
@@ -298,6 +305,11 @@ static inline KlVec vec_gelu_tanh(KlVec x)
     KlVec x2 = x * x, t = x * vec_fma(x2, vec_set(-0.0713548162726f), vec_set(-1.59576912161f));
 
     return x / (vec_set(1) + vec_exp(t));
+}
+
+static inline KlVec vec_act(KlVec x, KlActivation act)
+{
+    return act == KL_ACT_SILU ? vec_silu(x) : act == KL_ACT_GELU_TANH ? vec_gelu_tanh(x) : x;
 }
 
 #endif /* KL_CPU_VEC_H */

@@ -1,0 +1,6 @@
+/*
+ * Rows and elements, four lanes of plain C.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/cpu/rows_tmpl.h"
