@@ -8,12 +8,12 @@
  * one per tap: padding points at zeros, stride and doubling are address
  * arithmetic. So the inner product sees only rows of channels, nothing is
  * copied, and one code serves every kernel size. A tile's sums stay in scratch
- * [block][pixel][nr] until bias and residual are added on the way out.
+ * [pixel][channel] until bias and residual are added on the way out.
  *
  * Weights are packed [OC/nr][kt][kh*kw][IC][nr]. Sums run over the pictures in
  * time, then the taps, then the channels, in that order for every output.
  */
-#include "kernels/cpu/conv.h"
+#include "kernels/cpu/product.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 #define TILE_OC 96                      /* about, output channels of a group */
 
 struct KlConvWeights {
-    const KlConvLeaf *leaf;
+    const KlProduct *product;
     int ic, oc, kt, taps;               /* taps: kh*kw */
     float *w;                           /* [blocks][kt][taps][ic][nr] */
     float *bias;                        /* [blocks*nr], zeros when absent */
@@ -37,7 +37,7 @@ struct KlConv {
     int oR, oW;                         /* the output picture */
     int tr, tw, tiles_r, tiles_w;       /* rectangles */
     int group, groups, blocks;          /* channel blocks of a tile, tiles, blocks in all */
-    int64_t pixels;                     /* of a full rectangle, rounded up to the leaf's rows */
+    int64_t pixels;                     /* of a full rectangle, rounded up to the product's rows */
     int tap_step;                       /* taps multiplied at once */
     int64_t kc;                         /* channels multiplied at once */
     size_t acc_bytes, ptr_bytes, slice; /* scratch of one worker: sums, pointers, gathered pixels */
@@ -76,26 +76,26 @@ static float *alloc_zeros(size_t n)
 /* w[OC,IC,kt,taps] f32 row of one output channel -> column j of its block. */
 static void pack_channel(const KlConvWeights *cw, float *dst, const float *src)
 {
-    int n = cw->kt * cw->taps, nr = cw->leaf->nr;
+    int n = cw->kt * cw->taps, nr = cw->product->nr;
 
     for (int c = 0; c < cw->ic; c++)
         for (int t = 0; t < n; t++)
             dst[((int64_t)t * cw->ic + c) * nr] = src[(int64_t)c * n + t];
 }
 
-static int weights_create(const KlConvLeaf *leaves, KlConvWeights **pcw, KlWeight w, const float *bias,
+static int weights_create(const KlProduct *products, KlConvWeights **pcw, KlWeight w, const float *bias,
                           int ic, int oc, int kt, int kh, int kw)
 {
-    const KlConvLeaf *leaf = &leaves[oc <= leaves[1].nr];
+    const KlProduct *product = &products[oc <= products[1].nr];
     KlConvWeights *cw = calloc(1, sizeof(*cw));
-    int nr = leaf->nr, blocks = (oc + nr - 1) / nr;
+    int nr = product->nr, blocks = (oc + nr - 1) / nr;
     int64_t depth = (int64_t)ic * kt * kh * kw;
     float *row;
 
     *pcw = NULL;
     if (!cw)
         return -1;
-    cw->leaf = leaf;
+    cw->product = product;
     cw->ic = ic, cw->oc = oc, cw->kt = kt, cw->taps = kh * kw;
     cw->w = alloc_zeros((size_t)(depth * blocks) * nr);
     cw->bias = alloc_zeros((size_t)blocks * nr);
@@ -125,7 +125,7 @@ static void conv_destroy(KlConv **c)
 
 static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlConvWeights *cw)
 {
-    const KlConvLeaf *leaf = cw->leaf;
+    const KlProduct *product = cw->product;
     KlConv *c = calloc(1, sizeof(*c));
 
     *pc = c;
@@ -140,16 +140,16 @@ static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlCon
     c->tw = even_part(c->oW, TILE_W);
     c->tiles_r = (c->oR + c->tr - 1) / c->tr;
     c->tiles_w = (c->oW + c->tw - 1) / c->tw;
-    c->pixels = kl_ceil_div((int64_t)c->tr * c->tw, leaf->rows) * leaf->rows;
-    c->blocks = (cw->oc + leaf->nr - 1) / leaf->nr;
-    c->group = even_part(c->blocks, TILE_OC > leaf->nr ? TILE_OC / leaf->nr : 1);
+    c->pixels = kl_ceil_div((int64_t)c->tr * c->tw, product->rows) * product->rows;
+    c->blocks = (cw->oc + product->nr - 1) / product->nr;
+    c->group = even_part(c->blocks, TILE_OC > product->nr ? TILE_OC / product->nr : 1);
     c->groups = (c->blocks + c->group - 1) / c->group;
-    c->kc = even_part(cw->ic, leaf->depth);
-    c->tap_step = c->kc < cw->ic || cw->ic >= leaf->depth ? 1 : even_part(cw->taps, leaf->depth / cw->ic);
-    c->acc_bytes = kl_round64((size_t)(c->group * c->pixels * leaf->nr) * sizeof(float));
+    c->kc = even_part(cw->ic, product->depth);
+    c->tap_step = c->kc < cw->ic || cw->ic >= product->depth ? 1 : even_part(cw->taps, product->depth / cw->ic);
+    c->acc_bytes = kl_round64((size_t)(c->group * c->pixels * product->nr) * sizeof(float));
     c->ptr_bytes = kl_round64((size_t)(c->pixels * cw->taps) * sizeof(float *));
     c->slice = c->acc_bytes + c->ptr_bytes;
-    if (leaf->gather)
+    if (product->gather)
         c->slice += kl_round64((size_t)(c->pixels * c->tap_step * c->kc) * sizeof(float));
     return 0;
 }
@@ -169,7 +169,7 @@ typedef struct Run {
 
 typedef struct Rect {
     int r0, w0, rows, cols;             /* in the output */
-    int64_t pixels;                     /* rows*cols, rounded up to the leaf's rows */
+    int64_t pixels;                     /* rows*cols, rounded up to the product's rows */
 } Rect;
 
 /* ptr[pixel][tap] of one input picture; pixels behind the rectangle's end point at zeros. */
@@ -194,23 +194,23 @@ static void point(const KlConv *c, const Rect *q, const float *src, const float 
     }
 }
 
-/* acc[block][pixel][nr] += one picture's part. */
+/* acc[pixel][ld] += one picture's part. */
 static void multiply(const KlConv *c, const Rect *q, int t, int block0, int blocks, float *acc, const float *const *ptr,
                      float *tmp, int add)
 {
     const KlConvWeights *cw = c->cw;
-    const KlConvLeaf *leaf = cw->leaf;
-    int64_t nr = leaf->nr, tap_w = (int64_t)cw->ic * nr;
+    const KlProduct *product = cw->product;
+    int64_t nr = product->nr, tap_w = (int64_t)cw->ic * nr, ld = c->group * nr;
 
-    for (int b = 0; b < blocks; b++, acc += c->pixels * nr) {
+    for (int b = 0; b < blocks; b++, acc += nr) {
         const float *w = cw->w + ((int64_t)(block0 + b) * cw->kt + t) * cw->taps * tap_w;
 
         for (int tap = 0; tap < cw->taps; tap += c->tap_step) {
             int taps = tap + c->tap_step < cw->taps ? c->tap_step : cw->taps - tap;
 
             for (int64_t k0 = 0; k0 < cw->ic; k0 += c->kc)
-                leaf->block(acc, ptr + tap, cw->taps, k0, w + tap * tap_w + k0 * nr, tap_w, q->pixels, taps,
-                            kl_min64(cw->ic - k0, c->kc), add || tap || k0, tmp);
+                product->block(acc, ld, ptr + tap, cw->taps, k0, w + tap * tap_w + k0 * nr, tap_w, q->pixels, taps,
+                               kl_min64(cw->ic - k0, c->kc), add || tap || k0, tmp);
         }
     }
 }
@@ -218,22 +218,18 @@ static void multiply(const KlConv *c, const Rect *q, int t, int block0, int bloc
 static void store(const Run *run, const Rect *q, int block0, int blocks, const float *acc)
 {
     const KlConv *c = run->c;
-    int64_t nr = c->cw->leaf->nr, oc = c->cw->oc, n = (int64_t)q->rows * q->cols;
+    int64_t nr = c->cw->product->nr, ld = c->group * nr, o0 = block0 * nr, oc = c->cw->oc;
+    int64_t on = kl_min64(oc - o0, blocks * nr);
+    const float *bias = c->cw->bias + o0;
 
-    for (int b = 0; b < blocks; b++, acc += c->pixels * nr) {
-        int64_t o0 = (block0 + b) * nr, on = kl_min64(oc - o0, nr);
-        const float *bias = c->cw->bias + o0;
+    for (int r = 0; r < q->rows; r++) {
+        for (int w = 0; w < q->cols; w++, acc += ld) {
+            int64_t at = ((int64_t)(q->r0 + r) * c->oW + q->w0 + w) * oc + o0;
+            const float *residual = run->residual ? run->residual + at : NULL;
+            float *out = run->out + at;
 
-        for (int64_t p = 0; p < n; p++) {
-            int64_t at = ((q->r0 + p / q->cols) * c->oW + q->w0 + p % q->cols) * oc + o0;
-            const float *a = acc + p * nr;
-
-            if (run->residual)
-                for (int64_t o = 0; o < on; o++)
-                    run->out[at + o] = a[o] + bias[o] + run->residual[at + o];
-            else
-                for (int64_t o = 0; o < on; o++)
-                    run->out[at + o] = a[o] + bias[o];
+            for (int64_t o = 0; o < on; o++)
+                out[o] = residual ? acc[o] + bias[o] + residual[o] : acc[o] + bias[o];
         }
     }
 }
@@ -253,7 +249,7 @@ static void conv_tile(void *arg, int64_t tile, int worker)
 
     q.rows = c->oR - q.r0 < c->tr ? c->oR - q.r0 : c->tr;
     q.cols = c->oW - q.w0 < c->tw ? c->oW - q.w0 : c->tw;
-    q.pixels = kl_ceil_div((int64_t)q.rows * q.cols, c->cw->leaf->rows) * c->cw->leaf->rows;
+    q.pixels = kl_ceil_div((int64_t)q.rows * q.cols, c->cw->product->rows) * c->cw->product->rows;
     for (int t = 0; t < c->cw->kt; t++) {
         if (!run->src[t])
             continue;
@@ -273,43 +269,11 @@ static void conv(KlExec *ex, const KlConv *c, float *out, const float *const *sr
     kl_parallel(ex, (int64_t)c->tiles_r * c->tiles_w * c->groups, conv_tile, &run);
 }
 
-/* -- without a micro kernel of our own: pixels are gathered, the library multiplies -- */
-
-static void gather_multiply(int nr, float *c, const float *const *a, int64_t lda, int64_t k0, const float *b,
-                            int64_t pixels, int taps, int64_t kc, int add, float *tmp)
-{
-    float *to = tmp;
-
-    for (int64_t p = 0; p < pixels; p++)
-        for (int t = 0; t < taps; t++, to += kc)
-            memcpy(to, a[p * lda + t] + k0, (size_t)kc * sizeof(float));
-    kl_sgemm('N', 'N', pixels, nr, taps * kc, 1, tmp, taps * kc, b, nr, (float)add, c, nr);
-}
-
-static void block_wide(float *c, const float *const *a, int64_t lda, int64_t k0, const float *b, int64_t ldb,
-                       int64_t pixels, int taps, int64_t kc, int add, float *tmp)
-{
-    (void)ldb;                          /* taps follow each other densely */
-    gather_multiply(96, c, a, lda, k0, b, pixels, taps, kc, add, tmp);
-}
-
-static void block_narrow(float *c, const float *const *a, int64_t lda, int64_t k0, const float *b, int64_t ldb,
-                         int64_t pixels, int taps, int64_t kc, int add, float *tmp)
-{
-    (void)ldb;
-    gather_multiply(16, c, a, lda, k0, b, pixels, taps, kc, add, tmp);
-}
-
-static const KlConvLeaf leaf_dnnl[2] = {
-    { .nr = 96, .rows = 1, .depth = 768, .gather = 1, .block = block_wide },
-    { .nr = 16, .rows = 1, .depth = 768, .gather = 1, .block = block_narrow },
-};
-
 static int kl_conv_weights_create_dnnl(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias,
                                        int ic, int oc, int kt, int kh, int kw)
 {
     (void)k;
-    return weights_create(leaf_dnnl, cw, w, bias, ic, oc, kt, kh, kw);
+    return weights_create(kl_product_dnnl, cw, w, bias, ic, oc, kt, kh, kw);
 }
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -317,13 +281,13 @@ static int kl_conv_weights_create_avx2(const KlKernels *k, KlConvWeights **cw, K
                                        int ic, int oc, int kt, int kh, int kw)
 {
     (void)k;
-    return weights_create(kl_conv_leaf_avx2, cw, w, bias, ic, oc, kt, kh, kw);
+    return weights_create(kl_product_avx2, cw, w, bias, ic, oc, kt, kh, kw);
 }
 #endif
 
 void kl_cpu_init_conv(KlKernels *k, unsigned flags)
 {
-    k->conv_weights_create = kl_conv_weights_create_dnnl;       /* the packed weights know their leaf */
+    k->conv_weights_create = kl_conv_weights_create_dnnl;       /* the packed weights know their product */
     k->conv_weights_destroy = weights_destroy;
     k->conv_create = conv_create;
     k->conv_destroy = conv_destroy;

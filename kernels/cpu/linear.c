@@ -10,12 +10,12 @@
  */
 #include "kernels/cpu/linear.h"
 
-#include <math.h>
 #include <string.h>
 
 #define MT 256                          /* at most, rows of a tile */
 #define NT 128                          /* at most, columns of a tile */
 #define KC 2048                         /* at most, depth of one multiplication */
+#define MAX_ROWS 16                     /* of any product's register tile */
 #define GEMV_ROWS 2                     /* at most, for the gemv leaf */
 #define GEMV_NT 64                      /* columns of a gemv tile */
 
@@ -38,9 +38,11 @@ static int64_t even_part(int64_t n, int64_t most, int64_t unit)
 
 static void cut(Linear *l, int64_t M, int64_t N, int64_t K)
 {
-    l->mt = even_part(M, MT, 8);
+    const KlProduct *product = l->leaf->product;
+
+    l->mt = even_part(M, MT, product ? product->rows : 8);
     l->nt = even_part(N, NT, 16);
-    l->kc = even_part(K, KC, 16);
+    l->kc = even_part(K, product ? product->depth : KC, 16);
     l->tiles_m = kl_ceil_div(M, l->mt);
     l->slice = kl_round64((size_t)(l->mt * l->nt) * 4) + kl_round64((size_t)(l->nt * kl_min64(l->kc, K)) * 4);
 }
@@ -79,6 +81,32 @@ static void linear_tile(void *arg, int64_t tile, int worker)
         finish_row(l, m0 + i, n0, n, acc + i * l->nt);
 }
 
+/* The same with products of our own: each block of 16 columns is packed and used at once. */
+static void product_tile(void *arg, int64_t tile, int worker)
+{
+    const Linear *l = arg;
+    const KlLinear *p = l->p;
+    const KlProduct *product = l->leaf->product;
+    int64_t m0 = tile % l->tiles_m * l->mt, n0 = tile / l->tiles_m * l->nt;
+    int64_t m = kl_min64(p->M - m0, l->mt), n = kl_min64(p->N - n0, l->nt);
+    int64_t rows = kl_ceil_div(m, product->rows) * product->rows;
+    float *acc = kl_scratch(l->ex, worker, l->slice), *panel = acc + kl_round64((size_t)(l->mt * l->nt) * 4) / 4;
+    const float *row[MT + MAX_ROWS];
+
+    for (int64_t i = 0; i < rows; i++)  /* rows behind the last compute it again */
+        row[i] = p->x + (m0 + kl_min64(i, m - 1)) * p->ldx;
+    for (int64_t k0 = 0; k0 < p->K; k0 += l->kc) {
+        int64_t kc = kl_min64(p->K - k0, l->kc);
+
+        for (int64_t j = 0; j < n; j += product->nr) {
+            l->leaf->pack(panel, p->w, p->K, n0 + j, n - j, k0, kc);
+            product->block(acc + j, l->nt, row, 1, k0, panel, 0, rows, 1, kc, k0 > 0, NULL);
+        }
+    }
+    for (int64_t i = 0; i < m; i++)
+        finish_row(l, m0 + i, n0, n, acc + i * l->nt);
+}
+
 static void gemv_tile(void *arg, int64_t tile, int worker)
 {
     const Linear *l = arg;
@@ -102,19 +130,16 @@ static void linear(KlExec *ex, const KlLinear *p, const KlLinearLeaf *leaf)
         return;
     }
     cut(&l, p->M, p->N, p->K);
-    kl_parallel(ex, l.tiles_m * kl_ceil_div(p->N, l.nt), linear_tile, &l);
+    kl_parallel(ex, l.tiles_m * kl_ceil_div(p->N, l.nt), leaf->product ? product_tile : linear_tile, &l);
 }
 
-static size_t linear_scratch(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+static size_t scratch_of(const KlExec *ex, int64_t M, int64_t N, int64_t K, const KlLinearLeaf *leaf)
 {
-    Linear l = { 0 };
+    Linear l = { .leaf = leaf };
 
-    (void)w;
     cut(&l, M, N, K);
     return l.slice * (size_t)kl_threads(ex);
 }
-
-/* -- plain leaves -- */
 
 static float half_to_float(uint16_t h)
 {
@@ -149,49 +174,48 @@ void kl_widen(float *dst, KlWeight w, int64_t from, int64_t n)
     }
 }
 
-static float act_generic(float x, KlActivation act)
+static size_t scratch_dnnl(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    if (act == KL_ACT_SILU)
-        return x / (1 + expf(-x));
-    if (act == KL_ACT_GELU_TANH)        /* 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2u)) */
-        return x / (1 + expf(-2 * 0.7978845608f * (x + 0.044715f * x * x * x)));
-    return x;
+    (void)w;
+    return scratch_of(ex, M, N, K, &kl_linear_leaf_generic);
 }
-
-static void epilogue_generic(float *y, const float *acc, const float *bias, const float *residual, const float *gate,
-                             int64_t n, KlActivation act)
-{
-    for (int64_t i = 0; i < n; i++) {
-        float v = act_generic(bias ? acc[i] + bias[i] : acc[i], act);
-
-        if (gate)
-            v *= gate[i];
-        y[i] = residual ? residual[i] + v : v;
-    }
-}
-
-static const KlLinearLeaf leaf_generic = { kl_widen, epilogue_generic, NULL };
 
 static void kl_linear_f32_dnnl(KlExec *ex, const KlLinear *p)
 {
-    linear(ex, p, &leaf_generic);
+    linear(ex, p, &kl_linear_leaf_generic);
 }
 
 #if defined(__x86_64__) || defined(__i386__)
-static void kl_linear_f32_dnnl_avx2(KlExec *ex, const KlLinear *p)
+static size_t scratch_avx2(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+{
+    (void)w;
+    return scratch_of(ex, M, N, K, &kl_linear_leaf_avx2);
+}
+
+static void kl_linear_f32_avx2(KlExec *ex, const KlLinear *p)
 {
     linear(ex, p, &kl_linear_leaf_avx2);
+}
+
+static void kl_linear_f32_dnnl_avx512(KlExec *ex, const KlLinear *p)
+{
+    linear(ex, p, &kl_linear_leaf_avx512);
 }
 #endif
 
 void kl_cpu_init_linear(KlKernels *k, unsigned flags)
 {
     k->linear = kl_linear_f32_dnnl;
-    k->linear_scratch = linear_scratch;
+    k->linear_scratch = scratch_dnnl;
 #if defined(__x86_64__) || defined(__i386__)
     if (!(flags & KL_CPU_AVX2))
         return;
-    k->linear = kl_linear_f32_dnnl_avx2;
+    k->linear = kl_linear_f32_avx2;
+    k->linear_scratch = scratch_avx2;
+    if (!(flags & KL_CPU_AVX512))
+        return;
+    k->linear = kl_linear_f32_dnnl_avx512;      /* with wider vectors the library is ahead */
+    k->linear_scratch = scratch_dnnl;
 #else
     (void)flags;
 #endif

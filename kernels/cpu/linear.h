@@ -6,7 +6,7 @@
 #ifndef KL_CPU_LINEAR_H
 #define KL_CPU_LINEAR_H
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/product.h"
 
 typedef struct KlLinearLeaf {
     /** n elements from index `from` of a weight in f32. Any alignment of the weight's data. */
@@ -14,10 +14,16 @@ typedef struct KlLinearLeaf {
     /** y[n] = residual + gate * act(acc + bias); bias, residual, gate may be NULL; residual may be y. */
     void (*epilogue)(float *y, const float *acc, const float *bias, const float *residual, const float *gate,
                      int64_t n, KlActivation act);
-    /** y[n] = sum_k x[k] * w[n,k], one row of x: reads each weight once, without widening to memory. Or NULL. */
+    /** y[n] = sum_k x[k] * w[n0 + i, k], one row of x: reads each weight once, without widening to memory. Or NULL. */
     void (*gemv)(float *y, const float *x, KlWeight w, int64_t n0, int64_t n, int64_t K);
+    /* Own products instead of the library's, or NULL; then: */
+    const KlProduct *product;
+    /** dst[kc][product->nr] = w[n0 + j, k0 + k], zeros for j >= n. */
+    void (*pack)(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64_t k0, int64_t kc);
 } KlLinearLeaf;
 
+extern const KlLinearLeaf kl_linear_leaf_generic;
 extern const KlLinearLeaf kl_linear_leaf_avx2;
+extern const KlLinearLeaf kl_linear_leaf_avx512;
 
 #endif /* KL_CPU_LINEAR_H */

@@ -1,121 +1,71 @@
 /*
- * The leaves of linear on AVX2.
+ * The leaves of linear, eight lanes: AVX2, FMA, F16C. The products are our own.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#if defined(__x86_64__) || defined(__i386__)
-#include "kernels/cpu/linear.h"
-#include "kernels/cpu/vmath_avx2.h"
+#if defined(__AVX2__)
+#include "kernels/cpu/linear_tmpl.h"
 
-#include <string.h>
+#define NR 16
 
-/* Lanes 0..n-1 of 8, for the tail of a row. */
-static __m256i lanes(int64_t n)
+static inline void transpose_8x8(float *dst, __m256 *r)
 {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
+    __m256 t[8];
 
-static inline __m256 load16(const uint8_t *src, KlDType t)
-{
-    __m128i h = _mm_loadu_si128((const __m128i *)src);
-
-    if (t == KL_F16)
-        return _mm256_cvtph_ps(h);
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-}
-
-/* n < 8 elements, zeros behind them. */
-static inline __m256 load16_tail(const uint8_t *src, KlDType t, int64_t n)
-{
-    uint8_t buf[16] = { 0 };
-
-    memcpy(buf, src, (size_t)n * 2);
-    return load16(buf, t);
-}
-
-static void widen(float *dst, KlWeight w, int64_t from, int64_t n)
-{
-    const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype);
-    int64_t i = 0;
-
-    if (w.dtype == KL_F32) {
-        memcpy(dst, src, (size_t)n * 4);
-        return;
+    for (int i = 0; i < 4; i++) {
+        t[2 * i]     = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(dst + i, load16(src + 2 * i, w.dtype));
-    if (i < n)
-        _mm256_maskstore_ps(dst + i, lanes(n - i), load16_tail(src + 2 * i, w.dtype, n - i));
-}
-
-static void epilogue(float *y, const float *acc, const float *bias, const float *residual, const float *gate,
-                     int64_t n, KlActivation act)
-{
-    for (int64_t i = 0; i < n; i += 8) {
-        __m256i mask = lanes(kl_min64(n - i, 8));
-        __m256 v = _mm256_maskload_ps(acc + i, mask);
-
-        if (bias)
-            v = _mm256_add_ps(v, _mm256_maskload_ps(bias + i, mask));
-        v = kl_act_avx2(v, act);
-        if (gate)
-            v = _mm256_mul_ps(v, _mm256_maskload_ps(gate + i, mask));
-        if (residual)
-            v = _mm256_add_ps(v, _mm256_maskload_ps(residual + i, mask));
-        _mm256_maskstore_ps(y + i, mask, v);
+    for (int i = 0; i < 2; i++) {
+        r[4 * i]     = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        vec_store(dst + i * NR,       _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
+        vec_store(dst + (4 + i) * NR, _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
     }
 }
 
-static inline __m256 load_w(const uint8_t *src, KlDType t)
-{
-    return t == KL_F32 ? _mm256_loadu_ps((const float *)(const void *)src) : load16(src, t);
-}
-
-static float hsum(__m256 v)
-{
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-static float dot(const float *x, const uint8_t *w, KlDType t, int64_t K)
+/* dst[kc][NR] columns j0..j0+7 = 8 rows of w, of which n are there. */
+static inline __attribute__((always_inline))
+void pack_8(float *dst, const uint8_t *w, KlDType t, size_t step, int64_t n, int64_t kc)
 {
     size_t size = kl_dtype_bytes(t);
-    __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;
+    KlVec r[8];
     int64_t k = 0;
 
-    for (; k + 32 <= K; k += 32) {
-        a = _mm256_fmadd_ps(_mm256_loadu_ps(x + k),      load_w(w + size * (size_t)k, t), a);
-        b = _mm256_fmadd_ps(_mm256_loadu_ps(x + k + 8),  load_w(w + size * (size_t)(k + 8), t), b);
-        c = _mm256_fmadd_ps(_mm256_loadu_ps(x + k + 16), load_w(w + size * (size_t)(k + 16), t), c);
-        d = _mm256_fmadd_ps(_mm256_loadu_ps(x + k + 24), load_w(w + size * (size_t)(k + 24), t), d);
+    for (; k + 8 <= kc; k += 8) {
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++)
+            r[j] = j < n ? lin_load(w + (size_t)j * step + (size_t)k * size, t) : vec_set(0);
+        transpose_8x8(dst + k * NR, r);
     }
-    for (; k < K; k += 8) {
-        int64_t n = kl_min64(K - k, 8);
-        __m256i mask = lanes(n);
-        const uint8_t *at = w + size * (size_t)k;
-        __m256 v = t == KL_F32 ? _mm256_maskload_ps((const float *)(const void *)at, mask)
-                               : n == 8 ? load16(at, t) : load16_tail(at, t, n);
-
-        a = _mm256_fmadd_ps(_mm256_maskload_ps(x + k, mask), v, a);
-    }
-    return hsum(_mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d)));
+    for (; k < kc; k++)
+        for (int j = 0; j < 8; j++)
+            dst[k * NR + j] = j < n ? lin_load_n(w + (size_t)j * step + (size_t)k * size, t, 1)[0] : 0;
 }
 
-static void gemv(float *y, const float *x, KlWeight w, int64_t n0, int64_t n, int64_t K)
+static void pack(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64_t k0, int64_t kc)
 {
-    const uint8_t *row = (const uint8_t *)w.data + (size_t)(n0 * K) * kl_dtype_bytes(w.dtype);
-    size_t step = (size_t)K * kl_dtype_bytes(w.dtype);
+    size_t size = kl_dtype_bytes(w.dtype), step = (size_t)K * size;
 
-    for (int64_t i = 0; i < n; i++, row += step) {
-        switch (w.dtype) {              /* one loop per dtype: the compiler sees a constant */
-        case KL_F32:  y[i] = dot(x, row, KL_F32, K);  break;
-        case KL_F16:  y[i] = dot(x, row, KL_F16, K);  break;
-        default:      y[i] = dot(x, row, KL_BF16, K); break;
+    for (int h = 0; h < NR; h += 8) {
+        const uint8_t *at = (const uint8_t *)w.data + (size_t)(n0 + h) * step + (size_t)k0 * size;
+        int64_t there = kl_min64(kl_max64(n - h, 0), 8);
+
+        switch (w.dtype) {
+        case KL_F32: pack_8(dst + h, at, KL_F32, step, there, kc);  break;
+        case KL_F16: pack_8(dst + h, at, KL_F16, step, there, kc);  break;
+        default:     pack_8(dst + h, at, KL_BF16, step, there, kc); break;
         }
     }
 }
 
-const KlLinearLeaf kl_linear_leaf_avx2 = { widen, epilogue, gemv };
+const KlLinearLeaf kl_linear_leaf_avx2 = {
+    .widen = widen, .epilogue = epilogue, .gemv = gemv, .product = kl_product_avx2, .pack = pack,
+};
+#else
+typedef int kl_linear_not_here;         /* another architecture: the file is empty, which C forbids */
 #endif

@@ -1,0 +1,12 @@
+/*
+ * The leaves of linear, sixteen lanes: AVX-512. The products are the library's.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#if defined(__AVX512F__)
+#include "kernels/cpu/linear_tmpl.h"
+
+const KlLinearLeaf kl_linear_leaf_avx512 = { .widen = widen, .epilogue = epilogue, .gemv = gemv };
+#else
+typedef int kl_linear_not_here;         /* another architecture: the file is empty, which C forbids */
+#endif
