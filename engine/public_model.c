@@ -148,25 +148,6 @@ static void fill_info(KlingModel *m)
     }
 }
 
-/* Parts that each open well can still belong to different models. */
-static int check_parts_fit(KlDiag *d, const KlModelDesc *m, const KlTokenizer *tok)
-{
-    if (m->dit.text_dim != m->text.dim)
-        return kl_fail(d, KLING_ERROR_INVALID_DATA, "%s: the transformer takes text of width %d, the text encoder "
-                       "gives %d: they belong to different models", m->name, m->dit.text_dim, m->text.dim);
-    if (m->dit.out_ch != m->vae.z_dim)
-        return kl_fail(d, KLING_ERROR_INVALID_DATA, "%s: the transformer makes latents of %d channels, the vae takes "
-                       "%d: they belong to different models", m->name, m->dit.out_ch, m->vae.z_dim);
-    if (m->dit.in_ch != m->dit.out_ch)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s: the transformer takes %d channels and makes %d: it is "
-                       "conditioned on images, which this version does not run", m->name, m->dit.in_ch,
-                       m->dit.out_ch);
-    if (kl_tokenizer_vocab(tok) > m->text.vocab)
-        return kl_fail(d, KLING_ERROR_INVALID_DATA, "%s: the tokenizer has %d tokens, the text encoder %d: they belong "
-                       "to different models", m->name, kl_tokenizer_vocab(tok), m->text.vocab);
-    return KLING_OK;
-}
-
 static int check_device(KlDiag *d, const char *device)
 {
     if (!device || !*device || !strcmp(device, "auto") || !strcmp(device, "cpu"))
@@ -219,7 +200,6 @@ int kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelPara
             m->log = ctx->log;
             m->log_opaque = ctx->log_opaque;
             if ((ret = kl_model_files_open(&d, &m->files, &m->desc, params)) < 0 ||
-                (ret = check_parts_fit(&d, &m->desc, m->files.tokenizer)) < 0 ||
                 (ret = parts_open(m, &d, KL_PARTS_FAST)) < 0) {
                 model_free(m);
             } else {
