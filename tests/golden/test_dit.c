@@ -184,14 +184,28 @@ static void test_contexts(void)
         t->k.mem_free(t->ex, v[i]);
 }
 
-/* Cancelled before the first block: nothing is computed, the status says why. */
+/* A table whose attention counts its calls and cancels at one. */
+static struct {
+    KlKernels k;
+    int calls, cancel_at;
+    atomic_int cancel;
+} spy;
+
+static void spy_attention(KlExec *ex, const KlAttention *p)
+{
+    if (++spy.calls == spy.cancel_at)
+        atomic_store(&spy.cancel, 1);
+    spy.k.attention(ex, p);
+}
+
+/* Cancelled anywhere, the forward ends with the block at work (two attentions each); a cancelled one does nothing. */
 static void test_cancel(void)
 {
     const Case *c = &cases[0];
     const KlDitConfig *cfg = &configs[c->config];
     const GoldenTable *t = &tables[1];
-    atomic_int cancel = 0;
-    KlDiag d = { .cancel = &cancel };
+    KlKernels k = t->k;
+    KlDiag d = { .cancel = &spy.cancel };
     float *z = golden_inputs(t, SEED, "z", (int64_t)cfg->in_ch * c->F * c->R * c->W);
     float *ctx = golden_inputs(t, SEED, "ctx", cfg->text_dim);
     float *v = golden_inputs(t, SEED, "v", (int64_t)cfg->out_ch * c->F * c->R * c->W);
@@ -200,13 +214,24 @@ static void test_cancel(void)
     KlDitSession *s = NULL;
     void *mem = NULL;
 
+    spy.k = t->k;
+    k.attention = spy_attention;
     REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
-    REQUIRE(kl_dit_create(&d, &dit, &t->k, w, cfg) == 0, "%s", d.error);
+    REQUIRE(kl_dit_create(&d, &dit, &k, w, cfg) == 0, "%s", d.error);
     CHECK(kl_dit_session_create(dit, t->ex, &d, 3, 5, 10, &s) == KLING_ERROR_INVALID_ARG, "odd rows were accepted");
     REQUIRE(kl_dit_session_create(dit, t->ex, &d, c->F, c->R, c->W, &s) == 0, "%s", d.error);
     REQUIRE(kl_dit_set_context(s, &d, 0, ctx, 1) == 0, "%s", d.error);
-    atomic_store(&cancel, 1);
-    CHECK(kl_dit_forward(s, &d, 0, z, c->t, v) == KLING_ERROR_CANCELLED, "forward went on");
+    for (int at = 1; at <= 4; at++) {
+        spy.calls = 0;
+        spy.cancel_at = at;
+        CHECK(kl_dit_forward(s, &d, 0, z, c->t, v) == KLING_ERROR_CANCELLED, "forward went on");
+        CHECK(spy.calls == (at + 1) / 2 * 2, "cancelled at attention %d, stopped after %d", at, spy.calls);
+        CHECK(kl_dit_forward(s, &d, 0, z, c->t, v) == KLING_ERROR_CANCELLED && spy.calls == (at + 1) / 2 * 2,
+              "a cancelled forward ran");
+        atomic_store(&spy.cancel, 0);
+    }
+    CHECK(kl_dit_forward(s, &d, 0, z, c->t, v) == 0, "%s", d.error);
+    atomic_store(&spy.cancel, 1);
     CHECK(kl_dit_set_context(s, &d, 0, ctx, 1) == KLING_ERROR_CANCELLED, "set_context went on");
     kl_dit_session_destroy(&s);
     kl_dit_destroy(&dit);
@@ -215,6 +240,51 @@ static void test_cancel(void)
     t->k.mem_free(t->ex, z);
     t->k.mem_free(t->ex, ctx);
     t->k.mem_free(t->ex, v);
+}
+
+/* Parts that this version does not run, and parts that are missing, are named. */
+static void test_refusals(void)
+{
+    const KlDitConfig *cfg = &configs[0];
+    const GoldenTable *t = &tables[1];
+    static const char *const extra[] = {
+        "condition_embedder.image_embedder.norm1.weight", "blocks.1.attn2.add_k_proj.weight",
+        "vace_blocks.0.proj_in.bias",
+    };
+    KlWeights *w = NULL, *other = NULL;
+    KlDitConfig odd = *cfg;
+    const KlTensor *all;
+    KlDit *dit = NULL;
+    KlTensor *list;
+    void *mem = NULL;
+    int n;
+
+    REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
+    all = kl_weights_all(w, &n);
+    REQUIRE(list = malloc((size_t)(n + 1) * sizeof(*list)), "memory");
+    memcpy(list, all, (size_t)n * sizeof(*list));
+    for (size_t i = 0; i < KL_ARRAY_LEN(extra); i++) {
+        list[n] = list[0];
+        list[n].name = list[n].file_name = extra[i];
+        REQUIRE(kl_weights_borrow(&diag, &other, list, n + 1, "mem") == 0, "%s", diag.error);
+        CHECK(kl_dit_create(&diag, &dit, &t->k, other, cfg) == KLING_ERROR_UNSUPPORTED && !dit &&
+              strstr(diag.error, extra[i]), "%s", diag.error);
+        kl_weights_close(&other);
+    }
+    for (int i = 0; i < n; i++) {
+        list[n] = list[i];
+        list[i] = list[n - 1];
+        REQUIRE(kl_weights_borrow(&diag, &other, list, n - 1, "mem") == 0, "%s", diag.error);
+        CHECK(kl_dit_create(&diag, &dit, &t->k, other, cfg) < 0 && !dit && strstr(diag.error, list[n].name),
+              "without %s: %s", list[n].name, diag.error);
+        kl_weights_close(&other);
+        list[i] = list[n];
+    }
+    odd.head_dim = 13;
+    CHECK(kl_dit_create(&diag, &dit, &t->k, w, &odd) == KLING_ERROR_INVALID_DATA && !dit, "%s", diag.error);
+    free(list);
+    kl_weights_close(&w);
+    free(mem);
 }
 
 int main(void)
@@ -235,6 +305,7 @@ int main(void)
         }
     RUN(test_contexts);
     RUN(test_cancel);
+    RUN(test_refusals);
     golden_tables_close(tables);
     kl_weights_close(&golden);
     return check_exit();

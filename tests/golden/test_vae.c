@@ -84,7 +84,6 @@ typedef struct Pictures {
     size_t floats;                      /* of one picture */
     int n, max;
     int stop_at;                        /* picture after which the callback says 42; 0: never */
-    atomic_int *cancel;                 /* set after the first picture */
 } Pictures;
 
 static int keep(void *opaque, const float *x)
@@ -94,8 +93,6 @@ static int keep(void *opaque, const float *x)
     if (p->n < p->max)
         p->t->k.mem_download(p->t->ex, p->host + p->n * p->floats, x, p->floats * sizeof(*x));
     p->n++;
-    if (p->cancel)
-        atomic_store(p->cancel, 1);
     return p->n == p->stop_at ? 42 : 0;
 }
 
@@ -210,15 +207,15 @@ static void test_memory_is_bounded(void)
     model_close(&m);
 }
 
-static void test_stop_and_cancel(void)
+/* A picture's consumer may stop a decoder, which then stays stopped. */
+static void test_stop(void)
 {
     const Case *c = &decode_cases[2];
     const KlVaeConfig *cfg = &models[c->model];
     const GoldenTable *t = &tables[1];
     int64_t plane = (int64_t)c->R * c->W;
     float *z = golden_inputs(t, SEED, "z", cfg->z_dim * plane);
-    atomic_int cancel = 0;
-    KlDiag d = { .cancel = &cancel };
+    KlDiag d = { 0 };
     KlVaeDecoder *dec = NULL;
     Pictures p = { .t = t, .stop_at = 3 };
     Model m;
@@ -231,13 +228,98 @@ static void test_stop_and_cancel(void)
     CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) < 0 && p.n == 3, "a stopped decoder went on");
     kl_vae_decoder_destroy(&dec);
 
-    p = (Pictures){ .t = t, .cancel = &cancel };
-    REQUIRE(kl_vae_decoder_create(m.vae, t->ex, &d, c->R, c->W, &dec) == 0, "%s", d.error);
-    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == 0, "%s", d.error);
-    CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == KLING_ERROR_CANCELLED && p.n == 1, "%d pictures", p.n);
-    kl_vae_decoder_destroy(&dec);
     model_close(&m);
     t->k.mem_free(t->ex, z);
+}
+
+/* A table whose convolution counts its calls and cancels at one. */
+static struct {
+    KlKernels k;
+    int calls, cancel_at;
+    atomic_int cancel;
+} spy;
+
+static void spy_conv(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual)
+{
+    if (++spy.calls == spy.cancel_at)
+        atomic_store(&spy.cancel, 1);
+    spy.k.conv(ex, c, out, src, residual);
+}
+
+/* Cancelled during any convolution, no other one is begun. */
+static void test_cancel(void)
+{
+    const Case *c = &decode_cases[2];
+    const KlVaeConfig *cfg = &models[c->model];
+    GoldenTable t = tables[1];
+    int64_t plane = (int64_t)c->R * c->W;
+    float *z = golden_inputs(&t, SEED, "z", cfg->z_dim * plane);
+    KlDiag d = { .cancel = &spy.cancel };
+    Pictures p = { .t = &t };
+    KlVaeDecoder *dec = NULL;
+    int ret;
+    Model m;
+
+    spy.k = t.k;
+    t.k.conv = spy_conv;
+    REQUIRE(model_open(&m, &d, &t, c) == 0, "%s", d.error);
+    for (int at = 1; at < 200; at += 13) {
+        spy.calls = 0;
+        spy.cancel_at = at;
+        REQUIRE(kl_vae_decoder_create(m.vae, t.ex, &d, c->R, c->W, &dec) == 0, "%s", d.error);
+        for (ret = 0; !ret;)
+            ret = kl_vae_decode(dec, &d, z, plane, keep, &p);
+        CHECK(ret == KLING_ERROR_CANCELLED && spy.calls == at, "cancelled in convolution %d: %d after %d", at, ret,
+              spy.calls);
+        atomic_store(&spy.cancel, 0);
+        CHECK(kl_vae_decode(dec, &d, z, plane, keep, &p) == KLING_ERROR_CANCELLED && spy.calls == at,
+              "a cancelled decoder went on");
+        kl_vae_decoder_destroy(&dec);
+    }
+    model_close(&m);
+    t.k.mem_free(t.ex, z);
+}
+
+/* A file without an encoder still decodes; every other missing tensor is named. */
+static void test_missing(void)
+{
+    const Case *c = &decode_cases[5];
+    const KlVaeConfig *cfg = &models[c->model];
+    const GoldenTable *t = &tables[1];
+    KlWeights *other = NULL;
+    KlVaeEncoder *enc = NULL;
+    KlTensor *list;
+    KlVae *vae = NULL;
+    int n, some = 0;
+    Model m;
+
+    REQUIRE(model_open(&m, &diag, t, c) == 0, "%s", diag.error);
+    REQUIRE(list = malloc(sizeof(*list) * (size_t)(kl_weights_all(m.w, &n), n)), "memory");
+    for (int i = 0; i < n; i++) {
+        const KlTensor *all = kl_weights_all(m.w, &n);
+        int kept = 0;
+
+        for (int j = 0; j < n; j++)
+            if (j != i)
+                list[kept++] = all[j];
+        REQUIRE(kl_weights_borrow(&diag, &other, list, kept, "mem") == 0, "%s", diag.error);
+        if (strcmp(all[i].name, "encoder.conv_in.weight")) {
+            CHECK(kl_vae_create(&diag, &vae, &t->k, other, cfg) < 0 && !vae && strstr(diag.error, all[i].name),
+                  "without %s: %s", all[i].name, diag.error);
+        } else {
+            REQUIRE(kl_vae_create(&diag, &vae, &t->k, other, cfg) == 0, "%s", diag.error);
+            CHECK(kl_vae_encoder_create(vae, t->ex, &diag, 16, 16, &enc) == KLING_ERROR_NOT_FOUND && !enc, "%s",
+                  diag.error);
+            kl_vae_destroy(&vae);
+            some++;
+        }
+        kl_weights_close(&other);
+    }
+    CHECK(some == 1, "the encoder's first tensor has another name");
+    CHECK(kl_vae_encoder_create(m.vae, t->ex, &diag, 16, 15, &enc) == KLING_ERROR_INVALID_ARG && !enc, "%s",
+          diag.error);
+    free(list);
+    model_close(&m);
 }
 
 int main(void)
@@ -269,7 +351,9 @@ int main(void)
         }
     }
     RUN(test_memory_is_bounded);
-    RUN(test_stop_and_cancel);
+    RUN(test_stop);
+    RUN(test_cancel);
+    RUN(test_missing);
     golden_tables_close(tables);
     kl_weights_close(&golden);
     return check_exit();
