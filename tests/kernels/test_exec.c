@@ -1,0 +1,191 @@
+/*
+ * Executors and memory of every table, two executors at once, and the pool of
+ * threads under the host's tables.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "kernels/host_exec.h"
+#include "kt.h"
+
+static void test_table(const KtTable *table)
+{
+    Kt t;
+
+    REQUIRE(!kt_open(&t, table, 2), "no executor");
+    for (size_t i = 0; i < (sizeof(t.k) - offsetof(KlKernels, exec_create)) / sizeof(void *); i++) {
+        void *p;
+
+        memcpy(&p, (char *)&t.k + offsetof(KlKernels, exec_create) + i * sizeof(p), sizeof(p));
+        CHECK(p, "entry %zu is empty", i);
+    }
+    CHECK(memchr(t.k.name, 0, sizeof(t.k.name)) && t.k.name[0], "no name");
+    kt_close(&t);
+    CHECK(!t.ex, "exec_destroy left the pointer");
+    t.k.exec_destroy(&t.ex);            /* NULL-safe */
+}
+
+static void test_memory(const KtTable *table)
+{
+    static const size_t sizes[] = { 0, 1, 63, 64, 65, 4097, 1 << 20 };
+    unsigned char in[300], out[300];
+    unsigned char *a, *b;
+    Kt t;
+
+    REQUIRE(!kt_open(&t, table, 2), "no executor");
+    for (size_t i = 0; i < KT_LEN(sizes); i++) {
+        void *p = t.k.mem_alloc(t.ex, sizes[i]);
+
+        CHECK(p && !((uintptr_t)p & 63), "%zu bytes: %p", sizes[i], p);
+        t.k.mem_free(t.ex, p);
+    }
+    t.k.mem_free(t.ex, NULL);
+    CHECK(t.k.mem_available(t.ex) > 0, "no memory left");
+    CHECK(!t.k.mem_alloc(t.ex, SIZE_MAX - 8), "more memory than there is");
+    CHECK(t.k.exec_reserve(t.ex, SIZE_MAX - 8) < 0, "more scratch than there is");
+    CHECK(!t.k.exec_reserve(t.ex, 1000) && !t.k.exec_reserve(t.ex, 10) && !t.k.exec_reserve(t.ex, 0), "no scratch");
+
+    for (size_t i = 0; i < sizeof(in); i++)
+        in[i] = (unsigned char)(i * 7 + 1);
+    a = t.k.mem_alloc(t.ex, sizeof(in));
+    b = t.k.mem_alloc(t.ex, sizeof(in));
+    t.k.mem_upload(t.ex, a, in, sizeof(in));
+    t.k.mem_upload(t.ex, b, in, sizeof(in));
+    t.k.mem_zero(t.ex, a + 10, 20);
+    t.k.mem_copy(t.ex, b + 100, a, 50);
+    CHECK(!t.k.exec_sync(t.ex), "sync");
+    t.k.mem_download(t.ex, out, b, sizeof(out));
+    for (size_t i = 0; i < sizeof(in); i++) {
+        size_t from = i >= 100 && i < 150 ? i - 100 : i;
+        int want = from != i && from >= 10 && from < 30 ? 0 : in[from];
+
+        CHECK(out[i] == want, "byte %zu is %d, not %d", i, out[i], want);
+    }
+    t.k.mem_free(t.ex, a);
+    t.k.mem_free(t.ex, b);
+    kt_close(&t);
+}
+
+#define ROWS 70
+#define OUT 40
+#define IN 90
+
+/* One thread's work with an executor of its own: a linear, an attention and an activation, many times over. */
+typedef struct Job {
+    const KtTable *table;
+    const float *x, *w;
+    int threads, seed, rounds;
+    float out[ROWS * OUT], att[ROWS * IN];
+    int failed;
+} Job;
+
+static void *job_main(void *arg)
+{
+    Job *j = arg;
+    Kt t;
+
+    if (kt_open(&t, j->table, j->threads) < 0) {
+        j->failed = 1;
+        return NULL;
+    }
+    for (int r = 0; r < j->rounds; r++) {
+        float *x = kt_input(&t, j->x + j->seed, ROWS * IN, 0), *y = kt_buf(&t, ROWS * OUT, 0);
+        float *o = kt_buf(&t, ROWS * IN, 0);
+        KlLinear lin = { .x = x, .ldx = IN, .w = { j->w, KL_F32 }, .y = y, .ldy = OUT, .M = ROWS, .N = OUT, .K = IN };
+        KlAttention att = { x, IN, x, IN, x, IN, o, IN, ROWS, ROWS, 5, IN / 5, 0.3f, NULL, NULL };
+
+        t.k.exec_reserve(t.ex, t.k.linear_scratch(t.ex, ROWS, OUT, IN, KL_F32));
+        t.k.exec_reserve(t.ex, t.k.attention_scratch(t.ex, ROWS, ROWS, 5, IN / 5));
+        t.k.linear(t.ex, &lin);
+        t.k.attention(t.ex, &att);
+        t.k.activate(t.ex, o, o, NULL, ROWS * IN, KL_ACT_SILU);
+        t.k.exec_sync(t.ex);
+        kt_output_2d(&t, j->out, y, ROWS, OUT, OUT);
+        kt_output_2d(&t, j->att, o, ROWS, IN, IN);
+        kt_release(&t);
+    }
+    j->failed = t.why[0] != 0;
+    kt_close(&t);
+    return NULL;
+}
+
+static void test_two_executors(const KtTable *table)
+{
+    float *x = kt_random(ROWS * IN + 8, 1, KT_EVEN), *w = kt_random(OUT * IN, 2, KT_EVEN);
+    Job *alone = calloc(2, sizeof(*alone)), *both = calloc(2, sizeof(*both));
+    pthread_t thread[2];
+
+    for (int i = 0; i < 2; i++) {
+        alone[i] = (Job){ .table = table, .x = x, .w = w, .threads = 1, .seed = i, .rounds = 1 };
+        both[i] = alone[i];
+        both[i].threads = 2 + i;
+        both[i].rounds = 20;
+        job_main(&alone[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        CHECK(!pthread_create(&thread[i], NULL, job_main, &both[i]), "no thread");
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < 2; i++) {
+        CHECK(!alone[i].failed && !both[i].failed, "executor %d", i);
+        CHECK(!memcmp(alone[i].out, both[i].out, sizeof(alone[i].out)), "linear of executor %d differs", i);
+        CHECK(!memcmp(alone[i].att, both[i].att, sizeof(alone[i].att)), "attention of executor %d differs", i);
+    }
+    free(alone), free(both), free(x), free(w);
+}
+
+typedef struct Tiles {
+    atomic_int ran[1000], bad_worker, busy[8];
+    int threads;
+} Tiles;
+
+static void count_tile(void *arg, int64_t tile, int worker)
+{
+    Tiles *t = arg;
+
+    if (worker < 0 || worker >= t->threads || atomic_fetch_add(&t->busy[worker], 1))
+        atomic_store(&t->bad_worker, 1);
+    atomic_fetch_add(&t->ran[tile], 1);
+    atomic_fetch_sub(&t->busy[worker], 1);
+}
+
+static void test_parallel(void)
+{
+    Tiles *t = malloc(sizeof(*t));
+    KlKernels k;
+
+    kl_kernels_init_ref(&k);
+    for (int threads = 1; threads <= 8; threads += threads < 3 ? 1 : 5) {
+        KlExecParams p = { .threads = threads };
+        KlExec *ex;
+
+        REQUIRE(!k.exec_create(&k, &ex, &p), "no executor");
+        CHECK(kl_threads(ex) == threads, "%d threads", kl_threads(ex));
+        for (int n = 0; n <= 1000; n += n < 10 ? 1 : 330) {
+            memset(t, 0, sizeof(*t));
+            t->threads = threads;
+            kl_parallel(ex, n, count_tile, t);
+            CHECK(!t->bad_worker, "a worker out of range or twice at once");
+            for (int i = 0; i < 1000; i++)
+                CHECK(t->ran[i] == (i < n), "%d threads, %d tiles: tile %d ran %d times", threads, n, i, t->ran[i]);
+        }
+        CHECK(!kl_scratch(ex, 0, 64), "scratch before it was reserved");
+        CHECK(!k.exec_reserve(ex, (size_t)threads * 128), "no scratch");
+        for (int w = 0; w < threads; w++)
+            CHECK(kl_scratch(ex, w, 128) == (char *)kl_scratch(ex, 0, 128) + w * 128, "slice of worker %d", w);
+        CHECK(!kl_scratch(ex, 0, 192), "more scratch than reserved");
+        k.exec_destroy(&ex);
+    }
+    free(t);
+}
+
+int main(void)
+{
+    kt_each("table", test_table);
+    kt_each("memory", test_memory);
+    kt_each("two_executors", test_two_executors);
+    RUN(test_parallel);
+    return check_exit();
+}
