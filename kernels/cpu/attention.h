@@ -20,7 +20,8 @@ static inline int kl_att_keys(int E) { return E <= 256 ? 96 : 48; }
  *   o  [BQ, E rounded up to NR]  sums                  m, l [BQ]  largest score and sum of weights */
 static inline size_t kl_att_floats(int E)
 {
-    size_t bq = kl_att_queries(E), bk = kl_att_keys(E), ep = ((size_t)E + KL_ATT_NR_MAX - 1) / KL_ATT_NR_MAX * KL_ATT_NR_MAX;
+    size_t bq = kl_att_queries(E), bk = kl_att_keys(E);
+    size_t ep = ((size_t)E + KL_ATT_NR_MAX - 1) / KL_ATT_NR_MAX * KL_ATT_NR_MAX;
 
     return ep * bq + bk * ep + bk * bq + ep * bk + bq * ep + 2 * bq;
 }

@@ -25,7 +25,8 @@ typedef struct AttBlock {
 
 /* c[KL_MR, KL_NR] = [c +] a[KL_MR, n] b[n, KL_NR]; element (i, j) of a is at a[i * ar + j * ac]. */
 static inline __attribute__((always_inline))
-void att_tile(int n, const float *a, int64_t ar, int64_t ac, const float *b, int64_t ldb, float *c, int64_t ldc, int add)
+void att_tile(int n, const float *a, int64_t ar, int64_t ac, const float *b, int64_t ldb, float *c, int64_t ldc,
+              int add)
 {
     KlVec acc[KL_MR][2];
 
@@ -99,7 +100,8 @@ static void att_scores(const AttBlock *b, int n)
 
     for (int i = 0; i < b->nq; i += KL_NR)
         for (int j = 0; j < n; j += KL_MR)
-            att_tile(E, b->k + (size_t)j * E, E, 1, b->qt + (size_t)i * E, KL_NR, b->s + (size_t)j * b->bq + i, b->bq, 0);
+            att_tile(E, b->k + (size_t)j * E, E, 1, b->qt + (size_t)i * E, KL_NR, b->s + (size_t)j * b->bq + i, b->bq,
+                     0);
 }
 
 static void att_biases(const AttBlock *b, int64_t j0, int n)

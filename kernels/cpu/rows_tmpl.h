@@ -257,7 +257,8 @@ static void gated_add_row(const GatedAdd *p, int64_t s)
     }
     k = (int)(p->D - d);
     if (k)
-        vec_store_n(x + d, vec_fma(g ? vec_load_n(g + d, k) : vec_set(1), vec_load_n(y + d, k), vec_load_n(x + d, k)), k);
+        vec_store_n(x + d, vec_fma(g ? vec_load_n(g + d, k) : vec_set(1), vec_load_n(y + d, k),
+                                   vec_load_n(x + d, k)), k);
 }
 
 static void gated_add_tile(void *arg, int64_t tile, int worker)

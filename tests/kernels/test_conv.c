@@ -71,7 +71,8 @@ static void run(Kt *t, const void *arg, float *out)
     y = d->c->residual == RES_IN_PLACE ? kt_input(t, d->res, n, 0) : kt_buf(t, n, 0);
     if (d->c->residual)
         res = d->c->residual == RES_IN_PLACE ? y : kt_input(t, d->res, n, 0);
-    if (t->k.conv_weights_create(&t->k, &cw, d->w, d->c->bias ? d->bias : NULL, c->ic, c->oc, c->kt, c->kh, c->kw) < 0 ||
+    if (t->k.conv_weights_create(&t->k, &cw, d->w, d->c->bias ? d->bias : NULL, c->ic, c->oc,
+                                 c->kt, c->kh, c->kw) < 0 ||
         t->k.conv_create(t->ex, &conv, c, cw) < 0 ||
         t->k.exec_reserve(t->ex, t->k.conv_scratch(conv)) < 0) {
         snprintf(t->why, sizeof(t->why), "not created");

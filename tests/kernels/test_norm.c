@@ -44,7 +44,8 @@ static void run_norm(Kt *t, const void *arg, float *out)
     const Data *d = arg;
     const Case *c = d->c;
     int groups = c->mod_rows ? (c->S + c->mod_rows - 1) / c->mod_rows : 0;
-    KlNorm p = { .ldx = c->D + c->dx, .ldy = c->D + c->dy, .S = c->S, .D = c->D, .eps = EPS, .group_rows = c->mod_rows };
+    KlNorm p = { .ldx = c->D + c->dx, .ldy = c->D + c->dy, .S = c->S, .D = c->D, .eps = EPS,
+                 .group_rows = c->mod_rows };
 
     p.x = kt_input_2d(t, d->x, c->S, c->D, p.ldx, c->off);
     if (c->in_place) {
