@@ -148,8 +148,8 @@ static int open_part(Open *o, KlPart part, KlWeights **w)
         ret = kl_names_canonical(o->d, *w, part);
     if (ret < 0)
         return ret;
-    kl_log(o->d, KLING_LOG_VERBOSE, "%s: '%s', %.2f billion parameters", kl_part_name(part), kl_weights_path(*w),
-           (double)kl_weights_elements(*w) / 1e9);
+    kl_log(o->d, KLING_LOG_VERBOSE, "%s: '%s', %.4g million parameters", kl_part_name(part), kl_weights_path(*w),
+           (double)kl_weights_elements(*w) / 1e6);
     return describe_part(o, part, *w, !is_renamed(*w));
 }
 
@@ -225,11 +225,11 @@ static int open_all(Open *o)
     int ret = resolve_home(o);
 
     if (!ret)
+        ret = open_part(o, KL_PART_DIT, &o->f->dit);
+    if (!ret)
         ret = resolve_part(o, KL_PART_TEXT, o->params->text_encoder);
     if (!ret)
         ret = resolve_part(o, KL_PART_VAE, o->params->vae);
-    if (!ret)
-        ret = open_part(o, KL_PART_DIT, &o->f->dit);
     if (!ret)
         ret = open_part(o, KL_PART_TEXT, &o->f->text);
     if (!ret)

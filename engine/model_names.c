@@ -70,9 +70,9 @@ static const KlRename vae_original[] = {
 static const KlRename text_original[] = {
     { "token_embedding.weight", "shared.weight" },
     { "blocks.#.norm1.weight",  "encoder.block.#.layer.0.layer_norm.weight" },
-    { "blocks.#.attn.*",        "encoder.block.#.layer.0.SelfAttention.*" },
     { "blocks.#.pos_embedding.embedding.weight",
       "encoder.block.#.layer.0.SelfAttention.relative_attention_bias.weight" },
+    { "blocks.#.attn.*",        "encoder.block.#.layer.0.SelfAttention.*" },
     { "blocks.#.norm2.weight",  "encoder.block.#.layer.1.layer_norm.weight" },
     { "blocks.#.ffn.gate.0.*",  "encoder.block.#.layer.1.DenseReluDense.wi_0.*" },
     { "blocks.#.ffn.fc1.*",     "encoder.block.#.layer.1.DenseReluDense.wi_1.*" },

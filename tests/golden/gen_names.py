@@ -7,6 +7,7 @@ import os
 import tempfile
 
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers, convert_wan_vae_to_diffusers
 from safetensors import safe_open
 from transformers import UMT5Config, UMT5EncoderModel
 
@@ -39,6 +40,73 @@ def section(out, title, shapes):
         out.write(f"{name} {'x'.join(map(str, shapes[name]))}\n")
 
 
+# The original release's names, written down from its modules; what they become is the converter's word.
+def original_dit(layers):
+    yield from ("head.modulation", "head.head.weight", "head.head.bias")
+    for m in ("patch_embedding", "time_embedding.0", "time_embedding.2", "time_projection.1", "text_embedding.0",
+              "text_embedding.2"):
+        yield from (f"{m}.weight", f"{m}.bias")
+    for i in range(layers):
+        yield f"blocks.{i}.modulation"
+        for a in ("self_attn", "cross_attn"):
+            for p in "qkvo":
+                yield from (f"blocks.{i}.{a}.{p}.weight", f"blocks.{i}.{a}.{p}.bias")
+            yield from (f"blocks.{i}.{a}.norm_q.weight", f"blocks.{i}.{a}.norm_k.weight")
+        for m in ("norm3", "ffn.0", "ffn.2"):
+            yield from (f"blocks.{i}.{m}.weight", f"blocks.{i}.{m}.bias")
+
+
+def original_vae():
+    def conv(m):
+        return [f"{m}.weight", f"{m}.bias"]
+
+    def resnet(m, shortcut=False):
+        return [f"{m}.residual.0.gamma", f"{m}.residual.3.gamma"] + conv(f"{m}.residual.2") + conv(f"{m}.residual.6") \
+            + (conv(f"{m}.shortcut") if shortcut else [])
+
+    names = conv("conv1") + conv("conv2")
+    for side in ("encoder", "decoder"):
+        names += conv(f"{side}.conv1") + resnet(f"{side}.middle.0") + resnet(f"{side}.middle.2")
+        names += [f"{side}.middle.1.norm.gamma"] + conv(f"{side}.middle.1.to_qkv") + conv(f"{side}.middle.1.proj")
+        names += [f"{side}.head.0.gamma"] + conv(f"{side}.head.2")
+    for i in range(11):                 # per level two resnets and, but for the last, a downsampling
+        m = f"encoder.downsamples.{i}"
+        names += (conv(f"{m}.resample.1") + (conv(f"{m}.time_conv") if i > 2 else [])) if i % 3 == 2 \
+            else resnet(m, i in (3, 6))
+    for i in range(15):                 # per level three resnets and, but for the last, an upsampling
+        m = f"decoder.upsamples.{i}"
+        names += (conv(f"{m}.resample.1") + (conv(f"{m}.time_conv") if i < 8 else [])) if i % 4 == 3 \
+            else resnet(m, i == 4)
+    return names
+
+
+# transformers has no converter for the original text encoder: both sides are written down, from the two sources.
+def original_text(layers):
+    yield "token_embedding.weight", "shared.weight"
+    yield "norm.weight", "encoder.final_layer_norm.weight"
+    for i in range(layers):
+        for a, b in (("norm1", "layer.0.layer_norm"), ("norm2", "layer.1.layer_norm"),
+                     ("attn.q", "layer.0.SelfAttention.q"), ("attn.k", "layer.0.SelfAttention.k"),
+                     ("attn.v", "layer.0.SelfAttention.v"), ("attn.o", "layer.0.SelfAttention.o"),
+                     ("pos_embedding.embedding", "layer.0.SelfAttention.relative_attention_bias"),
+                     ("ffn.gate.0", "layer.1.DenseReluDense.wi_0"), ("ffn.fc1", "layer.1.DenseReluDense.wi_1"),
+                     ("ffn.fc2", "layer.1.DenseReluDense.wo")):
+            yield f"blocks.{i}.{a}.weight", f"encoder.block.{i}.{b}.weight"
+
+
+def converted(names, convert, want):
+    """[(original, canonical)], checked to be all of the model's names."""
+    out = convert({n: n for n in names})
+    assert sorted(out) == sorted(want), set(out) ^ set(want)
+    return [(old, new) for new, old in out.items()]
+
+
+def pairs(out, title, rows):
+    out.write(f"[{title}]\n")
+    for old, new in sorted(rows):
+        out.write(f"{old} {new}\n")
+
+
 def main():
     path = os.path.join(os.path.dirname(__file__), "data", "names.txt")
     with open(path, "w") as out:
@@ -46,6 +114,12 @@ def main():
             section(out, f"text {i}", saved(UMT5EncoderModel(UMT5Config(**TEXT[i]))))
             section(out, f"dit {i}", saved(WanTransformer3DModel(**DIT[i])))
             section(out, f"vae {i}", saved(AutoencoderKLWan(**VAE[i])))
+        dit, vae = saved(WanTransformer3DModel(**DIT[0])), saved(AutoencoderKLWan(**VAE[0]))
+        text = saved(UMT5EncoderModel(UMT5Config(**TEXT[0])))
+        pairs(out, "original dit", converted(original_dit(2), convert_wan_transformer_to_diffusers, dit))
+        pairs(out, "original vae", converted(original_vae(), convert_wan_vae_to_diffusers, vae))
+        pairs(out, "original text", original_text(2))
+        assert sorted(n for _, n in original_text(2)) == sorted(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,497 @@
+/*
+ * Opening models: every form gives the same model, every broken one a line that names what is wrong.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <jansson.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include "engine/model_internal.h"
+#include "tests/check.h"
+#include "tests/tiny_model.h"
+
+static char dir[64];                    /* a folder of this run's own */
+static const char *build;
+static char last_log[1024];
+
+static void on_log(void *opaque, enum KlingLogLevel level, const char *line)
+{
+    (void)opaque;
+    if (level <= KLING_LOG_WARNING)
+        snprintf(last_log, sizeof(last_log), "%s", line);
+}
+
+KL_PRINTF(1, 2)
+static int shell(const char *fmt, ...)
+{
+    char cmd[4096];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(cmd, sizeof(cmd), fmt, ap);
+    va_end(ap);
+    return system(cmd);
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[4][512];
+    static int turn;
+
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
+    return path[turn];
+}
+
+/* A fresh copy of the tiny model in dir/m. */
+static int fresh(void)
+{
+    return shell("rm -rf '%s/m' && cp -r '%s/tiny' '%s/m'", dir, dir, dir);
+}
+
+static void opens(const KlingModelParams *p, KlModelDesc *desc)
+{
+    KlDiag d = { .log = on_log };
+    KlModelFiles f;
+    int ret = kl_model_files_open(&d, &f, desc, p);
+
+    CHECK(!ret, "status %d: %s", ret, d.error);
+    CHECK(ret || (f.dit && f.text && f.vae && f.tokenizer), "a part is missing");
+    kl_model_files_close(&f);
+}
+
+static void refuses(const KlingModelParams *p, int status, const char *say)
+{
+    KlDiag d = { .log = on_log };
+    KlModelFiles f;
+    KlModelDesc desc;
+    int ret = kl_model_files_open(&d, &f, &desc, p);
+
+    CHECK(ret == status, "status %d, wanted %d: %s", ret, status, d.error);
+    CHECK(strstr(d.error, say), "'%s' lacks '%s'", d.error, say);
+    CHECK(!strchr(d.error, '\n'), "more than one line");
+    CHECK(ret >= 0 || (!f.dit && !f.text && !f.vae && !f.tokenizer), "a part stays open");
+    kl_model_files_close(&f);
+}
+
+static void refuses_folder(int status, const char *say)
+{
+    const KlingModelParams p = { .model = in_dir("m") };
+
+    refuses(&p, status, say);
+}
+
+/* -- good ones -- */
+
+static int synth(const char *preset, const char *name, const char *options)
+{
+    return shell("'%s/bin/kling-synth' 'tests/models/%s' '%s/%s' 1 %s", build, preset, dir, name, options);
+}
+
+static void test_diffusers(void)
+{
+    KlModelDesc c;
+    const KlingModelParams p = { .model = in_dir("tiny") };
+
+    opens(&p, &c);
+    CHECK(!strcmp(c.name, "tiny"), "name '%s'", c.name);
+    CHECK(!strncmp(c.kind, "Wan T2V", 7), "kind '%s'", c.kind);
+    CHECK(c.caps == KLING_CAP_TEXT && !c.expand_timesteps, "caps %x", c.caps);
+    CHECK(c.dit.dim == 24 && c.dit.heads == 2 && c.dit.head_dim == 12 && c.dit.ffn == 64 && c.dit.layers == 2 &&
+          c.dit.in_ch == 16 && c.dit.out_ch == 16 && c.dit.text_dim == 32 && c.dit.text_len == 512 &&
+          c.dit.freq_dim == 64 && c.dit.patch_h == 2 && c.dit.patch_w == 2 && c.dit.cross_attn_norm, "transformer");
+    CHECK(c.text.vocab == 768 && c.text.dim == 32 && c.text.heads == 4 && c.text.head_dim == 8 && c.text.ffn == 64 &&
+          c.text.layers == 2 && c.text.rel_buckets == 32 && c.text.rel_max_distance == 128, "text encoder");
+    CHECK(c.vae.base_dim == 8 && c.vae.z_dim == 16 && c.vae.levels == 4 && c.vae.dim_mult[3] == 4 &&
+          c.vae.res_blocks == 2 && !c.vae.temporal_down[0] && c.vae.temporal_down[2] && c.vae.mean[0] == -0.7571f &&
+          c.vae.std[15] == 1.9160f, "VAE");
+    CHECK(c.sampler.kind == KLING_SAMPLER_UNIPC && c.sampler.shift == 3 && c.sampler.train_steps == 1000 &&
+          c.sampler.solver_order == 2 && c.sampler.lower_order_final && c.sampler.steps == 4, "sampler");
+    CHECK(c.width_px == 64 && c.height_px == 64 && c.frames == 9 && c.fps_num == 16 && c.fps_den == 1 && c.steps == 4 &&
+          c.guidance == 5, "preferences");
+}
+
+static void test_odd_and_expand(void)
+{
+    KlModelDesc c;
+    KlingModelParams p = { .model = synthetic_model_path("odd") };
+
+    REQUIRE(p.model, "kling-synth failed");
+    opens(&p, &c);
+    CHECK(c.sampler.kind == KLING_SAMPLER_EULER && c.sampler.shift == 5, "sampler");
+    CHECK(c.fps_num == 30000 && c.fps_den == 1001, "rate %d/%d", c.fps_num, c.fps_den);
+    CHECK(c.dit.eps == 1e-5f && c.text.eps == 1e-5f && !c.dit.cross_attn_norm && c.dit.dim == 60, "transformer");
+    CHECK(c.vae.temporal_down[0] && !c.vae.temporal_down[1] && c.vae.std[4] == 3, "VAE");
+    p.model = synthetic_model_path("expand");
+    REQUIRE(p.model, "kling-synth failed");
+    opens(&p, &c);
+    CHECK(c.expand_timesteps && c.caps == (KLING_CAP_TEXT | KLING_CAP_CLEAN_LATENTS), "expand_timesteps");
+}
+
+/* Another form of the tiny model has the same description and the same values under the same names. */
+static void same_as_tiny(const char *path)
+{
+    const KlingModelParams p = { .model = path }, q = { .model = in_dir("tiny") };
+    KlDiag d = { 0 };
+    KlModelFiles f, g;
+    KlModelDesc a, b;
+    int ret = kl_model_files_open(&d, &f, &a, &p);
+
+    REQUIRE(!ret, "status %d: %s", ret, d.error);
+    ret = kl_model_files_open(&d, &g, &b, &q);
+    CHECK(!ret, "%s", d.error);
+    CHECK(!memcmp(&a.text, &b.text, sizeof(a.text)) && !memcmp(&a.dit, &b.dit, sizeof(a.dit)) &&
+          !memcmp(&a.vae, &b.vae, sizeof(a.vae)), "another description");
+    CHECK(a.width_px == b.width_px && a.fps_num == b.fps_num && a.steps == b.steps &&
+          a.sampler.shift == b.sampler.shift, "other preferences");
+    for (int part = 0; part < 3 && !ret; part++) {
+        const KlWeights *wf = part == 0 ? f.text : part == 1 ? f.dit : f.vae;
+        const KlWeights *wg = part == 0 ? g.text : part == 1 ? g.dit : g.vae;
+        int n;
+        const KlTensor *t = kl_weights_all(wg, &n);
+
+        CHECK(n > 10, "%d tensors", n);
+        for (int i = 0; i < n; i++) {
+            const KlTensor *s = kl_weights_find(wf, t[i].name);
+
+            CHECK(s && s->bytes == t[i].bytes && !memcmp(s->data, t[i].data, s->bytes), "tensor %s", t[i].name);
+        }
+    }
+    kl_model_files_close(&f);
+    kl_model_files_close(&g);
+}
+
+static void test_sharded(void)
+{
+    REQUIRE(!synth("tiny", "sharded", "--shards 4"), "kling-synth failed");
+    same_as_tiny(in_dir("sharded"));
+}
+
+static void test_original(void)
+{
+    REQUIRE(!synth("tiny", "original", "--names original"), "kling-synth failed");
+    same_as_tiny(in_dir("original"));
+    same_as_tiny(in_dir("original/diffusion_pytorch_model.safetensors"));
+}
+
+static void test_original_sharded(void)
+{
+    REQUIRE(!synth("tiny", "original2", "--names original --shards 2"), "kling-synth failed");
+    /* the index files of the other parts have no name that is searched for: give them */
+    const KlingModelParams p = {
+        .model = in_dir("original2"),
+        .text_encoder = in_dir("original2/models_t5_umt5-xxl-enc-bf16.safetensors.index.json"),
+        .vae = in_dir("original2/Wan2.1_VAE.safetensors.index.json"),
+    };
+    KlModelDesc c;
+
+    opens(&p, &c);
+    CHECK(c.dit.layers == 2, "%d layers", c.dit.layers);
+}
+
+static void test_repackaged(void)
+{
+    REQUIRE(!synth("tiny", "repackaged", "--names repackaged"), "kling-synth failed");
+    same_as_tiny(in_dir("repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"));
+}
+
+static void test_half(void)
+{
+    KlModelDesc c;
+    KlingModelParams p = { .model = in_dir("bf16") };
+
+    REQUIRE(!synth("tiny", "bf16", "--dtype bf16") && !synth("tiny", "f16", "--dtype f16"), "kling-synth failed");
+    opens(&p, &c);
+    p.model = in_dir("f16");
+    opens(&p, &c);
+}
+
+static void test_overrides(void)
+{
+    KlModelDesc c;
+    const KlingModelParams p = {
+        .model = in_dir("m"), .text_encoder = in_dir("tiny/text_encoder"),
+        .vae = in_dir("tiny/vae/diffusion_pytorch_model.safetensors"),
+        .tokenizer = in_dir("tiny/tokenizer/spiece.model"),
+    };
+
+    REQUIRE(!fresh() && !shell("rm -r '%s/m/text_encoder' '%s/m/vae' '%s/m/tokenizer'", dir, dir, dir), "cp");
+    opens(&p, &c);
+    CHECK(c.vae.base_dim == 8 && c.vae.mean[1] == -0.7089f, "VAE without a config");
+}
+
+/* -- broken configs -- */
+
+/* Sets key (value is JSON, NULL deletes) in a JSON file of the copy. */
+static int edit(const char *file, const char *key, const char *value)
+{
+    char path[600];
+    json_t *root;
+    int ret;
+
+    snprintf(path, sizeof(path), "%s/m/%s", dir, file);
+    root = json_load_file(path, 0, NULL);
+    ret = !root || (value ? json_object_set_new(root, key, json_loads(value, JSON_DECODE_ANY, NULL))
+                          : json_object_del(root, key)) || json_dump_file(root, path, JSON_INDENT(1));
+    json_decref(root);
+    return ret;
+}
+
+#define BAD KLING_ERROR_INVALID_DATA
+#define NOT KLING_ERROR_UNSUPPORTED
+static const struct {
+    const char *file, *key, *value;
+    int status;
+    const char *say;
+} edits[] = {
+    { "transformer/config.json", "num_layers", NULL, BAD, "lacks the key \"num_layers\"" },
+    { "transformer/config.json", "num_layers", "null", BAD, "lacks the key \"num_layers\"" },
+    { "transformer/config.json", "num_layers", "0", BAD, "\"num_layers\"" },
+    { "transformer/config.json", "num_layers", "-3", BAD, "is -3" },
+    { "transformer/config.json", "num_layers", "9000000000000", BAD, "is 9000000000000" },
+    { "transformer/config.json", "num_layers", "2.5", BAD, "not a whole number" },
+    { "transformer/config.json", "num_layers", "\"2\"", BAD, "not a whole number" },
+    { "transformer/config.json", "num_attention_heads", "60000", BAD, "60000 heads of 12" },
+    { "transformer/config.json", "attention_head_dim", "4", NOT, "heads of size 4" },
+    { "transformer/config.json", "attention_head_dim", "13", NOT, "heads of size 13" },
+    { "transformer/config.json", "ffn_dim", "2147483647", BAD, "\"ffn_dim\"" },
+    { "transformer/config.json", "freq_dim", "7", NOT, "freq_dim 7" },
+    { "transformer/config.json", "eps", "0", BAD, "\"eps\"" },
+    { "transformer/config.json", "eps", "1e300", BAD, "\"eps\"" },
+    { "transformer/config.json", "patch_size", "[1,2]", BAD, "\"patch_size\"" },
+    { "transformer/config.json", "patch_size", "[1,0,2]", BAD, "\"patch_size\"" },
+    { "transformer/config.json", "patch_size", "[2,2,2]", NOT, "more than one latent frame" },
+    { "transformer/config.json", "in_channels", "36", NOT, "image-to-video" },
+    { "transformer/config.json", "in_channels", "17", NOT, "17 input and 16 output" },
+    { "transformer/config.json", "image_dim", "1280", NOT, "image-to-video" },
+    { "transformer/config.json", "added_kv_proj_dim", "24", NOT, "image-to-video" },
+    { "transformer/config.json", "vace_layers", "[0,1]", NOT, "VACE" },
+    { "transformer/config.json", "qk_norm", "\"layer_norm\"", NOT, "\"qk_norm\"" },
+    { "transformer/config.json", "_class_name", "\"FluxTransformer2DModel\"", NOT, "FluxTransformer2DModel" },
+    { "transformer/config.json", "text_dim", "40", BAD, "gives 32 values per token" },
+    { "text_encoder/config.json", "vocab_size", "100", BAD, "the tokenizer has" },
+    { "text_encoder/config.json", "vocab_size", "-1", BAD, "\"vocab_size\"" },
+    { "text_encoder/config.json", "d_model", "0", BAD, "\"d_model\"" },
+    { "text_encoder/config.json", "d_kv", "7", NOT, "odd size 7" },
+    { "text_encoder/config.json", "num_heads", "65536", BAD, "too many" },
+    { "text_encoder/config.json", "relative_attention_num_buckets", "6", BAD, "6 buckets" },
+    { "text_encoder/config.json", "relative_attention_max_distance", "8", BAD, "up to 8" },
+    { "text_encoder/config.json", "model_type", "\"t5\"", NOT, "\"t5\"" },
+    { "text_encoder/config.json", "feed_forward_proj", "\"relu\"", NOT, "\"relu\"" },
+    { "vae/config.json", "z_dim", "65", BAD, "\"z_dim\"" },
+    { "vae/config.json", "z_dim", "8", BAD, "\"latents_mean\"" },
+    { "vae/config.json", "base_dim", "0", BAD, "\"base_dim\"" },
+    { "vae/config.json", "dim_mult", "[]", BAD, "\"dim_mult\"" },
+    { "vae/config.json", "dim_mult", "[1,2,4,4,4,4,4,4,4]", BAD, "\"dim_mult\"" },
+    { "vae/config.json", "dim_mult", "[1,2,4,0]", BAD, "\"dim_mult\"" },
+    { "vae/config.json", "temperal_downsample", "[true]", BAD, "\"temperal_downsample\"" },
+    { "vae/config.json", "temperal_downsample", "[1,1,1]", BAD, "\"temperal_downsample\"" },
+    { "vae/config.json", "latents_mean", NULL, BAD, "\"latents_mean\"" },
+    { "vae/config.json", "latents_std", "[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", BAD, "\"latents_std\"" },
+    { "vae/config.json", "latents_std", "[\"1\",1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", BAD, "\"latents_std\"" },
+    { "vae/config.json", "is_residual", "true", NOT, "Wan 2.2 VAE" },
+    { "vae/config.json", "patch_size", "2", NOT, "Wan 2.2 VAE" },
+    { "vae/config.json", "decoder_base_dim", "16", NOT, "a width of its own" },
+    { "vae/config.json", "attn_scales", "[0.5]", NOT, "attention outside" },
+    { "vae/config.json", "_class_name", "\"AutoencoderKL\"", NOT, "AutoencoderKL" },
+    { "scheduler/scheduler_config.json", "prediction_type", "\"epsilon\"", NOT, "\"epsilon\"" },
+    { "scheduler/scheduler_config.json", "use_flow_sigmas", "false", NOT, "use_flow_sigmas" },
+    { "scheduler/scheduler_config.json", "flow_shift", "0", BAD, "\"flow_shift\"" },
+    { "scheduler/scheduler_config.json", "solver_order", "3", BAD, "\"solver_order\"" },
+    { "scheduler/scheduler_config.json", "use_dynamic_shifting", "true", NOT, "dynamic" },
+    { "model_index.json", "_class_name", "\"WanImageToVideoPipeline\"", NOT, "WanImageToVideoPipeline" },
+    { "model_index.json", "transformer_2", "[\"diffusers\",\"WanTransformer3DModel\"]", NOT, "two experts" },
+    { "model_index.json", "boundary_ratio", "0.875", NOT, "two experts" },
+    { "model_index.json", "expand_timesteps", "7", BAD, "\"expand_timesteps\"" },
+    { "kling.json", "width", "15", BAD, "\"width\"" },
+    { "kling.json", "width", "65", BAD, "not even" },
+    { "kling.json", "frames", "0", BAD, "\"frames\"" },
+    { "kling.json", "fps", "0", BAD, "\"fps\"" },
+    { "kling.json", "fps", "\"30/0\"", BAD, "\"fps\"" },
+    { "kling.json", "fps", "\"-5\"", BAD, "\"fps\"" },
+    { "kling.json", "fps", "\"24fps\"", BAD, "\"fps\"" },
+    { "kling.json", "fps", "\"\"", BAD, "\"fps\"" },
+    { "kling.json", "guidance", "1e9", BAD, "\"guidance\"" },
+};
+
+static void test_edit(size_t i)
+{
+    REQUIRE(!fresh() && !edit(edits[i].file, edits[i].key, edits[i].value), "cannot edit %s", edits[i].file);
+    refuses_folder(edits[i].status, edits[i].say);
+}
+
+static void test_unknown_keys(void)
+{
+    const KlingModelParams p = { .model = in_dir("m") };
+    KlModelDesc c;
+
+    REQUIRE(!fresh(), "cp");
+    REQUIRE(!edit("transformer/config.json", "new_in_2027", "{\"a\":[1]}") && !edit("vae/config.json", "z", "1") &&
+            !edit("kling.json", "comment", "\"x\"") && !edit("kling.json", "fps", "\"24\""), "edit");
+    opens(&p, &c);
+    CHECK(c.fps_num == 24 && c.fps_den == 1, "rate %d/%d", c.fps_num, c.fps_den);
+    REQUIRE(!edit("scheduler/scheduler_config.json", "_class_name", "\"DPMSolverMultistepScheduler\""), "edit");
+    last_log[0] = 0;
+    opens(&p, &c);
+    CHECK(c.sampler.kind == KLING_SAMPLER_UNIPC && strstr(last_log, "DPMSolver"), "no warning: '%s'", last_log);
+}
+
+/* -- missing and wrong files -- */
+
+static const struct {
+    const char *name, *command;         /* run in the copy */
+    int status;
+    const char *say;
+} damages[] = {
+    { "no_vae", "rm -r vae", KLING_ERROR_NOT_FOUND, "no VAE in" },
+    { "no_text_encoder", "rm -r text_encoder", KLING_ERROR_NOT_FOUND, "no text encoder in" },
+    { "no_transformer", "rm -r transformer", KLING_ERROR_NOT_FOUND, "no transformer in" },
+    { "no_tokenizer", "rm -r tokenizer", KLING_ERROR_NOT_FOUND, "no tokenizer in" },
+    { "no_weights", "rm vae/*.safetensors", KLING_ERROR_NOT_FOUND, "m/vae'" },
+    { "empty_config", ": > vae/config.json", BAD, "m/vae/config.json' is empty" },
+    { "config_not_json", "echo hello > transformer/config.json", BAD, "transformer/config.json is not valid JSON" },
+    { "config_an_array", "echo '[]' > vae/config.json", BAD, "not a JSON object" },
+    { "index_not_json", "echo '{' > model_index.json", BAD, "model_index.json is not valid JSON" },
+    { "truncated", "f=vae/diffusion_pytorch_model.safetensors; head -c 100000 $f > x && mv x $f", BAD, "cut short" },
+    { "vae_is_text", "cp text_encoder/model.safetensors vae/diffusion_pytorch_model.safetensors", BAD,
+      "is a text encoder, not a VAE" },
+    { "dit_is_vae", "cp vae/diffusion_pytorch_model.safetensors transformer/", BAD, "is a VAE, not a transformer" },
+    { "other_names", "printf '\\002\\0\\0\\0\\0\\0\\0\\0{}' > vae/diffusion_pytorch_model.safetensors", BAD,
+      "no known layout" },
+    { "no_index_no_parts", "rm -r model_index.json vae", KLING_ERROR_NOT_FOUND, "no VAE in" },
+};
+
+static void test_damage(size_t i)
+{
+    REQUIRE(!fresh() && !shell("cd '%s/m' && %s", dir, damages[i].command), "cannot damage");
+    refuses_folder(damages[i].status, damages[i].say);
+}
+
+static void test_paths(void)
+{
+    KlingModelParams p = { 0 };
+
+    refuses(&p, KLING_ERROR_INVALID_ARG, "no model is given");
+    p.model = "";
+    refuses(&p, KLING_ERROR_INVALID_ARG, "no model is given");
+    p.model = in_dir("nowhere");
+    refuses(&p, KLING_ERROR_NOT_FOUND, "nowhere' does not exist");
+    p.model = in_dir("tiny");
+    p.vae = in_dir("nowhere");
+    refuses(&p, KLING_ERROR_NOT_FOUND, "nowhere");
+    p.vae = in_dir("tiny/text_encoder");
+    refuses(&p, BAD, "is a text encoder, not a VAE");
+    p.vae = NULL;
+    p.tokenizer = in_dir("nowhere");
+    refuses(&p, KLING_ERROR_NOT_FOUND, "nowhere");
+    p = (KlingModelParams){ .model = in_dir("tiny/model_index.json") };
+    refuses(&p, BAD, "weight_map");
+}
+
+/* -- names -- */
+
+/* A file that holds one tensor of the given name is recognised and refused. */
+static void test_refused_names(void)
+{
+    static const char *const names[][2] = {
+        { "img_emb.proj.0.weight", "I2V" },
+        { "blocks.0.cross_attn.k_img.weight", "I2V" },
+        { "model.diffusion_model.img_emb.proj.0.weight", "I2V" },
+        { "vace_blocks.0.after_proj.bias", "VACE" },
+        { "motion_encoder.dec.direction.weight", "Animate" },
+        { "diffusion_model.blocks.0.self_attn.q.lora_A.weight", "LoRA" },
+        { "lora_unet_blocks_0_self_attn_q.lora_down.weight", "LoRA" },
+        { "scaled_fp8", "fp8" },
+        { "blocks.0.ffn.0.scale_weight", "fp8" },
+    };
+
+    for (size_t i = 0; i < KL_ARRAY_LEN(names); i++) {
+        const KlTensor t = { .name = names[i][0], .dtype = KL_FT_F32, .ndim = 1, .shape = { 1 }, .data = "abc",
+                             .bytes = 4 };
+        KlDiag d = { 0 };
+        KlWeights *w;
+
+        REQUIRE(!kl_weights_borrow(&d, &w, &t, 1, "a file"), "%s", d.error);
+        CHECK(kl_names_canonical(&d, w, KL_PART_DIT) == NOT && strstr(d.error, names[i][1]), "%s: %s", names[i][0],
+              d.error);
+        kl_weights_close(&w);
+    }
+}
+
+/* tests/golden/data/names.txt holds lines "original canonical", made by the reference's own converter. */
+static void test_original_names(const char *title, KlPart part)
+{
+    FILE *f = fopen("tests/golden/data/names.txt", "r");
+    char line[512], want[64], from[256], to[256];
+    int in = 0, n = 0;
+
+    snprintf(want, sizeof(want), "[%s]\n", title);
+    while (f && fgets(line, sizeof(line), f)) {
+        KlTensor t = { .dtype = KL_FT_F32, .ndim = 1, .shape = { 1 }, .data = "abc", .bytes = 4, .name = from };
+        KlDiag d = { 0 };
+        KlWeights *w;
+        int rules;
+        const KlRename *r = kl_names_original(part, &rules);
+        char *back;
+
+        if (line[0] == '[')
+            in = !strcmp(line, want);
+        else if (in && sscanf(line, "%255s %255s", from, to) == 2) {
+            CHECK(!kl_weights_borrow(&d, &w, &t, 1, "x") && !kl_weights_rename(&d, w, NULL, r, rules), "%s", d.error);
+            CHECK(w && kl_weights_find(w, to), "'%s' becomes '%s', wanted '%s'", from, kl_weights_all(w, &(int){ 0 })->name,
+                  to);
+            kl_weights_close(&w);
+            back = kl_rename_backwards(to, r, rules);
+            CHECK(!strcmp(back ? back : to, from), "'%s' comes from '%s', wanted '%s'", to, back ? back : to, from);
+            free(back);
+            n++;
+        }
+    }
+    if (f)
+        fclose(f);
+    CHECK(n > 20, "only %d names in [%s]", n, title);
+}
+
+int main(void)
+{
+    const char *tiny = tiny_model_path();
+
+    build = getenv("BUILD") ? getenv("BUILD") : "build";
+    snprintf(dir, sizeof(dir), "/tmp/kling-model-XXXXXX");
+    if (!tiny || !mkdtemp(dir) || shell("cp -r '%s' '%s/tiny'", tiny, dir)) {
+        printf("not ok test_model: kling-synth failed\n");
+        return 1;
+    }
+    RUN(test_diffusers);
+    RUN(test_odd_and_expand);
+    RUN(test_sharded);
+    RUN(test_original);
+    RUN(test_original_sharded);
+    RUN(test_repackaged);
+    RUN(test_half);
+    RUN(test_overrides);
+    for (size_t i = 0; i < KL_ARRAY_LEN(edits); i++) {
+        char name[128];
+
+        snprintf(name, sizeof(name), "test_config_%.20s_%s_%.12s", edits[i].file, edits[i].key,
+                 edits[i].value ? edits[i].value : "absent");
+        for (char *c = name; *c; c++)
+            *c = strchr(" /:\"", *c) ? '_' : *c;
+        NAMED(name, test_edit(i));
+    }
+    RUN(test_unknown_keys);
+    for (size_t i = 0; i < KL_ARRAY_LEN(damages); i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "test_damage_%s", damages[i].name);
+        NAMED(name, test_damage(i));
+    }
+    RUN(test_paths);
+    RUN(test_refused_names);
+    NAMED("test_original_names_dit", test_original_names("original dit", KL_PART_DIT));
+    NAMED("test_original_names_vae", test_original_names("original vae", KL_PART_VAE));
+    NAMED("test_original_names_text", test_original_names("original text", KL_PART_TEXT));
+    shell("rm -rf '%s'", dir);
+    return check_exit();
+}
