@@ -215,7 +215,7 @@ static int check_together(Open *o)
         return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the VAE '%s' has latents of %d channels, the transformer '%s' "
                        "works on %d", kl_weights_path(o->f->vae), c->vae.z_dim, dit, c->dit.in_ch);
     if (kl_tokenizer_vocab(o->f->tokenizer) > c->text.vocab)
-        return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the tokenizer has %d pieces, the text encoder '%s' knows only %d",
+        return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the tokenizer has %d pieces, the text encoder '%s' knows %d",
                        kl_tokenizer_vocab(o->f->tokenizer), kl_weights_path(o->f->text), c->text.vocab);
     return 0;
 }

@@ -66,7 +66,8 @@ static int check_text(KlDiag *d, const char *where, const KlTextEncoderConfig *c
     if (c->head_dim % 2)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' wants heads of odd size %d", where, c->head_dim);
     if (c->heads > MAX_DIM / c->head_dim)
-        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' wants %d heads of %d: too many", where, c->heads, c->head_dim);
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' wants %d heads of %d: too many", where, c->heads,
+                       c->head_dim);
     if (c->rel_buckets % 4 || c->rel_max_distance <= c->rel_buckets / 4)
         return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' has impossible relative positions: %d buckets up to %d",
                        where, c->rel_buckets, c->rel_max_distance);
@@ -108,7 +109,8 @@ static int check_dit(KlDiag *d, const char *where, const KlDitConfig *c)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' wants heads of size %d; even sizes from 6 can be rotated",
                        where, c->head_dim);
     if (c->heads > MAX_DIM / c->head_dim)
-        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' wants %d heads of %d: too many", where, c->heads, c->head_dim);
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' wants %d heads of %d: too many", where, c->heads,
+                       c->head_dim);
     if (c->freq_dim % 2)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has the odd freq_dim %d", where, c->freq_dim);
     if (c->in_ch == 36 && c->out_ch == 16)
@@ -198,8 +200,8 @@ static int check_vae(KlDiag *d, const char *where, const KlVaeConfig *c)
 {
     for (int l = 1; l < c->levels; l++) /* each upsampling halves the channels */
         if (c->base_dim * c->dim_mult[l] % 2)
-            return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has an odd number of channels (%d) at a level above the first",
-                           where, c->base_dim * c->dim_mult[l]);
+            return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has an odd number of channels (%d) at a level above "
+                           "the first", where, c->base_dim * c->dim_mult[l]);
     return 0;
 }
 

@@ -48,7 +48,7 @@ static int read_fps(KlDiag *d, const json_t *root, const char *path, KlPrefs *p)
         den = strtol(end + 1, &end, 10);
     if ((s && *end) || num < 1 || den < 1 || num > INT_MAX || den > INT_MAX || num / den > 1000 || den / num > 1000)
         return kl_fail(d, KLING_ERROR_INVALID_DATA,
-                       "\"fps\" in '%s' is neither a whole number in 1..1000 nor a string such as \"30000/1001\"", path);
+                       "\"fps\" in '%s' is neither a whole number in 1..1000 nor text such as \"30000/1001\"", path);
     p->fps_num = (int)num;
     p->fps_den = (int)den;
     return 0;
@@ -62,7 +62,8 @@ static int read_prefs(KlDiag *d, const json_t *root, const char *path, KlPrefs *
     if (!ret)
         ret = kl_json_int(d, root, path, "height", 0, 16, 8192, &p->height_px);
     if (!ret && (p->width_px % 2 || p->height_px % 2))
-        ret = kl_fail(d, KLING_ERROR_INVALID_DATA, "the size %dx%d in '%s' is not even", p->width_px, p->height_px, path);
+        ret = kl_fail(d, KLING_ERROR_INVALID_DATA, "the size %dx%d in '%s' is not even", p->width_px,
+                      p->height_px, path);
     if (!ret)
         ret = kl_json_int(d, root, path, "frames", 0, 1, 100000, &p->frames);
     if (!ret)

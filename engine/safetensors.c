@@ -176,8 +176,8 @@ static int parse_tensor(KlDiag *d, const char *where, const char *name, const js
         ret = parse_offsets(d, where, name, e, base, avail, t);
     if (!ret && (uintptr_t)t->data % dtypes[t->dtype].bytes && t->bytes)
         ret = kl_fail(d, KLING_ERROR_UNSUPPORTED,
-                      "tensor '%s' in '%s' is not aligned to its dtype: save the file again with the safetensors library",
-                      name, where);
+                      "tensor '%s' in '%s' is not aligned to its dtype: save the file again with the safetensors "
+                      "library", name, where);
     if (!ret) {
         t->file_name = t->name = kl_strdup(name);
         if (!t->name)

@@ -157,7 +157,7 @@ static int find_typed(KlDiag *d, const KlWeights *w, const char *name, const KlT
     case KL_FT_F16:  out->dtype = KL_F16;  return 0;
     case KL_FT_BF16: out->dtype = KL_BF16; return 0;
     default:
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "tensor '%s' in '%s' is %s: only F32, F16 and BF16 weights can be used",
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "tensor '%s' in '%s' is %s: only F32, F16 and BF16 can be used",
                        (*t)->file_name, w->path, kl_file_dtype_name((*t)->dtype));
     }
 }

@@ -41,7 +41,8 @@ typedef struct KlRename {
 /** Opens `path`: a .safetensors file, an index (*.safetensors.index.json), or a folder that holds one of the
  *  usual names (model, diffusion_pytorch_model, with or without an index). Maps, checks all headers, reads no data. */
 int  kl_weights_open(KlDiag *d, KlWeights **w, const char *path);
-/** Tensors that already lie in the caller's memory (benches, tests): t[n] is copied, names too; data must outlive *w. */
+/** Tensors that already lie in the caller's memory (benches, tests): t[n] and names are copied; data must outlive
+ *  *w. */
 int  kl_weights_borrow(KlDiag *d, KlWeights **w, const KlTensor *t, int n, const char *path);
 void kl_weights_close(KlWeights **w);
 const char *kl_weights_path(const KlWeights *w);

@@ -439,8 +439,8 @@ static void test_original_names(const char *title, KlPart part)
             in = !strcmp(line, want);
         else if (in && sscanf(line, "%255s %255s", from, to) == 2) {
             CHECK(!kl_weights_borrow(&d, &w, &t, 1, "x") && !kl_weights_rename(&d, w, NULL, r, rules), "%s", d.error);
-            CHECK(w && kl_weights_find(w, to), "'%s' becomes '%s', wanted '%s'", from, kl_weights_all(w, &(int){ 0 })->name,
-                  to);
+            CHECK(w && kl_weights_find(w, to), "'%s' becomes '%s', wanted '%s'", from,
+                  kl_weights_all(w, &(int){ 0 })->name, to);
             kl_weights_close(&w);
             back = kl_rename_backwards(to, r, rules);
             CHECK(!strcmp(back ? back : to, from), "'%s' comes from '%s', wanted '%s'", to, back ? back : to, from);

@@ -381,7 +381,8 @@ static KlWeights *borrowed(KlDiag *d)
         { .name = "m", .dtype = KL_FT_F32, .ndim = 2, .shape = { 4, 6 }, .data = numbers, .bytes = 96 },
         { .name = "c", .dtype = KL_FT_F32, .ndim = 4, .shape = { 4, 3, 1, 2 }, .data = numbers, .bytes = 96 },
         { .name = "f8", .dtype = KL_FT_F8_E4M3, .ndim = 2, .shape = { 4, 6 }, .data = numbers, .bytes = 24 },
-        { .name = "blocks.12.o.3.weight", .dtype = KL_FT_F32, .ndim = 1, .shape = { 24 }, .data = numbers, .bytes = 96 },
+        { .name = "blocks.12.o.3.weight", .dtype = KL_FT_F32, .ndim = 1, .shape = { 24 }, .data = numbers,
+          .bytes = 96 },
     };
     KlWeights *w;
 
