@@ -14,6 +14,9 @@ int kl_json_parse(KlDiag *d, json_t **root, const char *where, const void *data,
     json_error_t e;
 
     *root = json_loadb(data, bytes, JSON_REJECT_DUPLICATES, &e);
+    /* Every tokenizer_config.json that transformers saves has a model_max_length of about 1e30. */
+    if (!*root && json_error_code(&e) == json_error_numeric_overflow)
+        *root = json_loadb(data, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);
     if (*root)
         return 0;
     if (json_error_code(&e) == json_error_out_of_memory)
@@ -66,14 +69,15 @@ int kl_json_int(KlDiag *d, const json_t *obj, const char *where, const char *key
                 int64_t max, int *out)
 {
     const json_t *v = member(obj, key);
+    double x = json_number_value(v);
     int64_t n = def;
 
     if (!v && def == KL_JSON_REQUIRED)
         return missing(d, where, key);
-    if (v && !json_is_integer(v))
+    if (v && (!json_is_number(v) || x != floor(x) || fabs(x) > 1e15))
         return wrong_type(d, where, key, "a whole number");
     if (v)
-        n = json_integer_value(v);
+        n = (int64_t)x;
     if (v && (n < min || n > max))
         return kl_fail(d, KLING_ERROR_INVALID_DATA, "\"%s\" in '%s' is %" PRId64 ", not in %" PRId64 "..%" PRId64,
                        key, where, n, min, max);
