@@ -68,7 +68,8 @@ def main():
         assert v.shape == (f, h, w, 3) and np.isfinite(v).all(), v.shape
         print(name, v.shape, "mean %.3f std %.3f, at the rails %.1f %%" % (v.mean(), v.std(),
               100 * ((v <= 0) | (v >= 1)).mean()))
-        out[name] = np.rint(v.astype(np.float64) * 65535).astype(np.uint16).view(np.int16)
+        # save_file() writes the buffer as it lies, and the pipeline returns a transposed view
+        out[name] = np.ascontiguousarray(np.rint(v.astype(np.float64) * 65535).astype(np.uint16)).view(np.int16)
     save_file(out, HERE / "data" / "pipeline.safetensors", meta)
 
 
