@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <inttypes.h>
-#include <math.h>
 
 #include "json.h"
 #include "mapping.h"
@@ -91,8 +90,6 @@ int kl_json_real(KlDiag *d, const json_t *obj, const char *where, const char *ke
     const json_t *v = member(obj, key);
     double x = def;
 
-    if (!v && isnan(def))
-        return missing(d, where, key);
     if (v && !json_is_number(v))
         return wrong_type(d, where, key, "a number");
     if (v)

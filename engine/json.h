@@ -25,7 +25,7 @@ int kl_json_load(KlDiag *d, json_t **root, const char *path);
 #define KL_JSON_REQUIRED INT64_MIN
 int kl_json_int(KlDiag *d, const json_t *obj, const char *where, const char *key, int64_t def, int64_t min,
                 int64_t max, int *out);
-/** def is used as it is: pass a NaN to require the key. */
+/** def is used as it is. */
 int kl_json_real(KlDiag *d, const json_t *obj, const char *where, const char *key, double def, double min,
                  double max, double *out);
 int kl_json_bool(KlDiag *d, const json_t *obj, const char *where, const char *key, bool def, bool *out);

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NAME_MAX_LEN 160
 
@@ -37,8 +38,10 @@ void kl_vae_half_free(KlVaeHalf **half)
     for (int i = 0; i < h->n; i++) {
         KlVaeStage *s = &h->stage[i];
 
-        for (int j = 0; j < KL_VAE_CONVS; j++)
+        for (int j = 0; j < KL_VAE_CONVS; j++) {
             free(s->conv[j].bias);
+            free(s->conv[j].own);
+        }
         free(s->gamma[0]);
         free(s->gamma[1]);
         free(s->qkv_bias);
@@ -140,6 +143,8 @@ int kl_vae_bind_attn(KlDiag *d, const KlWeights *w, const char *prefix, int c, K
 int kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, int out, KlVaeStage *s)
 {
     char name[NAME_MAX_LEN - 16];
+    int64_t shape[5] = { out, c, 3, 3, 3 }, rows = (int64_t)out * c, n = out;
+    float *all;
     int ret;
 
     s->kind = KL_VAE_HEAD;
@@ -148,8 +153,30 @@ int kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, i
     snprintf(name, sizeof(name), "%s.norm_out.gamma", prefix);
     if ((ret = kl_vae_bind_gamma(d, w, name, 4, c, &s->gamma[0])) < 0)
         return ret;
-    snprintf(name, sizeof(name), "%s.conv_out", prefix);
-    return kl_vae_bind_conv(d, w, name, c, out, 3, 3, 3, &s->conv[0]);
+    snprintf(name, sizeof(name), "%s.conv_out.bias", prefix);
+    if ((ret = kl_weights_get_f32(d, w, name, 1, &n, &s->conv[0].bias)) < 0)
+        return ret;
+    s->conv[0].pack_bias = s->conv[0].bias;
+    snprintf(name, sizeof(name), "%s.conv_out.weight", prefix);
+    if ((ret = kl_weights_get_f32(d, w, name, 5, shape, &all)) < 0)
+        return ret;
+    for (int j = 0; j < 3; j++) {
+        KlVaeConv *v = &s->conv[j];
+
+        v->ic = c;
+        v->oc = out;
+        v->kt = 1;
+        v->kh = v->kw = 3;
+        if (!(v->own = malloc((size_t)rows * 9 * sizeof(*v->own)))) {
+            free(all);
+            return kl_fail_memory(d, "the VAE's last convolution", (size_t)rows * 9 * sizeof(*v->own));
+        }
+        for (int64_t i = 0; i < rows; i++)      /* tap 2 of a causal convolution is the newest picture */
+            memcpy(v->own + i * 9, all + (i * 3 + 2 - j) * 9, 9 * sizeof(*all));
+        v->w = (KlWeight){ v->own, KL_F32 };
+    }
+    free(all);
+    return 0;
 }
 
 int kl_vae_bind_mid(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s)

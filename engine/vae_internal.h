@@ -27,11 +27,14 @@ typedef enum KlVaeKind {
                                            then conv0 as KL_VAE_UP on each */
     KL_VAE_DOWN,                        /* conv0: 3x3 of stride 2 */
     KL_VAE_DOWN_TIME,                   /* conv0 as KL_VAE_DOWN, then conv1: 3x1x1 of stride 2 in time */
-    KL_VAE_HEAD,                        /* norm, SiLU, conv0: causal 3x3x3 */
+    KL_VAE_HEAD,                        /* norm, SiLU, then a causal 3x3x3 taken apart in time: conv0, conv1, conv2 are
+                                           its 3x3s on this picture, the one before and the one before that. What it
+                                           remembers is then sums of few channels instead of pictures of many */
 } KlVaeKind;
 
 typedef struct KlVaeConv {
     KlWeight w;                         /* [oc,ic,kt,kh,kw], data NULL: the stage has no such convolution */
+    float *own;                         /* w.data where it is a copy */
     float *bias;                        /* [oc], the owner's */
     const float *pack_bias;             /* bias, or a part of it */
     KlConvWeights *packed;              /* NULL until a clip needs them */
@@ -85,7 +88,8 @@ int  kl_vae_bind_mid(KlDiag *d, const KlWeights *w, const char *prefix, int c, K
 /* One convolution of a clip, with what it remembers. */
 typedef struct KlVaeCausal {
     KlConv *conv;
-    float *past[2];                     /* older, newer; NULL: zeros. From the pool */
+    float *past[2];                     /* older, newer; NULL: zeros. From the pool. Of a HEAD: what the past adds to
+                                           the next output, and to the one after */
 } KlVaeCausal;
 
 typedef struct KlVaeStep {              /* a stage bound to a picture's size */
@@ -111,7 +115,7 @@ typedef struct KlVaeStream {
     KlVaeStep *step;                    /* [half->n] */
     KlVaeBuffer *pool;                  /* every picture that is alive or may be used again */
     int pool_n, pool_cap;
-    size_t pool_bytes;
+    size_t pool_bytes, pool_peak;       /* held now, held at most */
     int out_R, out_W, out_C;
     KlVaeSinkFn sink;
     void *opaque;
@@ -123,7 +127,8 @@ int  kl_vae_stream_open(KlVaeStream *s, KlDiag *d, KlVaeHalf *half, KlExec *ex, 
 void kl_vae_stream_close(KlVaeStream *s);
 /** A picture of `floats` from the pool; NULL with d->error when out of memory. */
 float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats);
-void kl_vae_give(KlVaeStream *s, float *p);
+/** Back to the pool; NULL is allowed. */
+void kl_vae_give(KlVaeStream *s, const float *p);
 /** Pushes x[R,W,C] (from kl_vae_take, now the stream's) through all stages. */
 int  kl_vae_push(KlVaeStream *s, KlDiag *d, float *x);
 /** Multiply-adds x 2 of `pictures` pictures pushed one after the other, none of them the first. */

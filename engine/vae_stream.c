@@ -7,7 +7,8 @@
  * works on it, or the past of a convolution. A causal convolution reads its
  * past where it lies; the oldest picture then returns to the pool and the
  * newest input takes its place, so nothing is copied. In steady state a clip
- * holds two pictures per causal convolution and about three more.
+ * holds two pictures per causal convolution and at most three more: those of
+ * one size return to the system before some of another size are made.
  */
 #include "vae_internal.h"
 
@@ -58,6 +59,21 @@ static void half_release(KlVaeHalf *h)
 
 /* -- the pool -- */
 
+/* What no stage owns returns to the system. */
+static void pool_trim(KlVaeStream *s)
+{
+    int n = 0;
+
+    for (int i = 0; i < s->pool_n; i++)
+        if (s->pool[i].used) {
+            s->pool[n++] = s->pool[i];
+        } else {
+            s->k->mem_free(s->ex, s->pool[i].p);
+            s->pool_bytes -= s->pool[i].bytes;
+        }
+    s->pool_n = n;
+}
+
 float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats)
 {
     size_t bytes = (size_t)floats * sizeof(float);
@@ -68,6 +84,9 @@ float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats)
             b[i].used = true;
             return b[i].p;
         }
+    /* Levels take turns: what lies idle has another level's size and would only be wanted after this one is through.
+     * Making it anew costs a few percent of a convolution. */
+    pool_trim(s);
     if (s->pool_n == s->pool_cap) {
         kl_fail(d, KLING_ERROR_INTERNAL, "the VAE holds more than %d pictures", s->pool_cap);
         return NULL;
@@ -81,10 +100,11 @@ float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats)
     b->used = true;
     s->pool_n++;
     s->pool_bytes += bytes;
+    s->pool_peak = KL_MAX(s->pool_peak, s->pool_bytes);
     return b->p;
 }
 
-void kl_vae_give(KlVaeStream *s, float *p)
+void kl_vae_give(KlVaeStream *s, const float *p)
 {
     for (int i = 0; p && i < s->pool_n; i++)
         if (s->pool[i].p == p)
@@ -213,18 +233,18 @@ void kl_vae_stream_close(KlVaeStream *s)
 
 /* -- running -- */
 
-/* out = conv(x) of one picture. */
-static int conv_one(KlVaeStream *s, KlDiag *d, const KlVaeCausal *c, float *out, const float *x)
+/* out = conv(x) + residual of one picture. */
+static int conv_one(KlVaeStream *s, KlDiag *d, const KlConv *conv, const float *x, float *out, const float *residual)
 {
     const float *src[1] = { x };
     int ret = kl_check_cancel(d);
 
     if (ret >= 0)
-        s->k->conv(s->ex, c->conv, out, src, NULL);
+        s->k->conv(s->ex, conv, out, src, residual);
     return ret;
 }
 
-/* out = conv(past, x) [+ residual]; past[] are the two pictures before x. */
+/* out = conv(past, x) + residual; past[] are the two pictures before x. */
 static int conv_past(KlVaeStream *s, KlDiag *d, const KlConv *conv, float *const past[2], const float *x, float *out,
                      const float *residual)
 {
@@ -251,11 +271,36 @@ static int run_causal(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep
 
     if (!out)
         return KLING_ERROR_OUT_OF_MEMORY;
-    if (st->kind == KL_VAE_HEAD)
-        s->k->pixel_norm(s->ex, *x, *x, (int64_t)step->R * step->W, st->in, st->gamma[0], KL_ACT_SILU);
     if ((ret = conv_past(s, d, step->c[0].conv, step->c[0].past, *x, out, NULL)) < 0)
         return ret;
     remember(s, &step->c[0], *x);
+    *x = out;
+    return 0;
+}
+
+static int run_head(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, float **x)
+{
+    int64_t pixels = (int64_t)step->R * step->W;
+    float **sum = step->c[0].past, *out = kl_vae_take(s, d, pixels * st->out), *later;
+    int ret;
+
+    if (!out)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    s->k->pixel_norm(s->ex, *x, *x, pixels, st->in, st->gamma[0], KL_ACT_SILU);
+    if ((ret = conv_one(s, d, step->c[0].conv, *x, out, sum[0])) < 0)
+        return ret;
+    kl_vae_give(s, sum[0]);
+    sum[0] = sum[1];
+    if (!sum[0] && !(sum[0] = kl_vae_take(s, d, pixels * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if ((ret = conv_one(s, d, step->c[1].conv, *x, sum[0], sum[1])) < 0)
+        return ret;
+    if (!(later = kl_vae_take(s, d, pixels * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    sum[1] = later;
+    if ((ret = conv_one(s, d, step->c[2].conv, *x, later, NULL)) < 0)
+        return ret;
+    kl_vae_give(s, *x);
     *x = out;
     return 0;
 }
@@ -272,7 +317,7 @@ static int run_res(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *s
         return KLING_ERROR_OUT_OF_MEMORY;
     if (shortcut) {
         h = fresh;
-        if ((ret = conv_one(s, d, &step->c[2], h, *x)) < 0)
+        if ((ret = conv_one(s, d, step->c[2].conv, *x, h, NULL)) < 0)
             return ret;
     } else {
         a = fresh;
@@ -327,7 +372,7 @@ static int run_resize(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlV
     out_size(st, &R, &W);
     if (!(out = kl_vae_take(s, d, (int64_t)R * W * st->out)))
         return KLING_ERROR_OUT_OF_MEMORY;
-    if ((ret = conv_one(s, d, &step->c[0], out, *x)) < 0)
+    if ((ret = conv_one(s, d, step->c[0].conv, *x, out, NULL)) < 0)
         return ret;
     kl_vae_give(s, *x);
     *x = out;
@@ -406,8 +451,10 @@ static int run_from(KlVaeStream *s, KlDiag *d, int i, float *x)
 
         switch (st->kind) {
         case KL_VAE_CONV:
-        case KL_VAE_HEAD:
             ret = run_causal(s, d, st, step, &x);
+            break;
+        case KL_VAE_HEAD:
+            ret = run_head(s, d, st, step, &x);
             break;
         case KL_VAE_RES:
             ret = run_res(s, d, st, step, &x);
