@@ -57,7 +57,7 @@ void att_tile(int n, const float *a, int64_t ar, int64_t ac, const float *b, int
 }
 
 /* The queries as qt[ceil(nq/NR)][E][NR], zeros past the last. */
-static void att_load_queries(const AttBlock *b)
+static __attribute__((noinline)) void att_load_queries(const AttBlock *b)
 {
     const KlAttention *p = b->p;
     float scale = p->scale * LOG2E;
@@ -71,30 +71,44 @@ static void att_load_queries(const AttBlock *b)
     }
 }
 
+/* Asks for a row of the next block, which lies a stride away from its neighbours where no hardware looks ahead. */
+static inline void att_prefetch(const float *row, int E)
+{
+    for (int e = 0; e < E; e += 16)
+        __builtin_prefetch(row + e, 0, 2);
+}
+
 /* Keys j0 .. j0 + n - 1 as k[n rounded up to MR][E], and values as v[E/NR][n][NR], zeros past the last. */
-static void att_load_keys(const AttBlock *b, int64_t j0, int n)
+static __attribute__((noinline)) void att_load_keys(const AttBlock *b, int64_t j0, int n)
 {
     const KlAttention *p = b->p;
     int E = p->E, whole = E / KL_NR * KL_NR;
 
     for (int j = 0; j < n; j++) {
-        const float *v = p->v + (j0 + j) * p->ldv + (int64_t)b->h * E;
-        float *to = b->v + j * KL_NR;
+        const float *k = p->k + (j0 + j) * p->ldk + (int64_t)b->h * E, *v = p->v + (j0 + j) * p->ldv + (int64_t)b->h * E;
+        float *to_k = b->k + (size_t)j * E, *to_v = b->v + j * KL_NR;
 
-        memcpy(b->k + (size_t)j * E, p->k + (j0 + j) * p->ldk + (int64_t)b->h * E, E * sizeof(*b->k));
-        for (int e = 0; e < whole; e += KL_NR, to += n * KL_NR) {
-            vec_store(to, vec_load(v + e));
-            vec_store(to + KL_VL, vec_load(v + e + KL_VL));
+        if (j0 + b->bk + j < p->Sk) {
+            att_prefetch(k + b->bk * p->ldk, E);
+            att_prefetch(v + b->bk * p->ldv, E);
         }
-        if (whole < E)
-            for (int e = 0; e < KL_NR; e++)
-                to[e] = whole + e < E ? v[whole + e] : 0;
+        for (int e = 0; e < whole; e += KL_NR, to_v += n * KL_NR) {
+            vec_store(to_k + e, vec_load(k + e));
+            vec_store(to_k + e + KL_VL, vec_load(k + e + KL_VL));
+            vec_store(to_v, vec_load(v + e));
+            vec_store(to_v + KL_VL, vec_load(v + e + KL_VL));
+        }
+        for (int e = whole; e < b->ep; e++) {
+            to_v[e - whole] = e < E ? v[e] : 0;
+            if (e < E)
+                to_k[e] = k[e];
+        }
     }
     for (int j = n; j % KL_MR; j++)
         memset(b->k + (size_t)j * E, 0, E * sizeof(*b->k));
 }
 
-static void att_scores(const AttBlock *b, int n)
+static __attribute__((noinline)) void att_scores(const AttBlock *b, int n)
 {
     int E = b->p->E;
 
@@ -104,7 +118,7 @@ static void att_scores(const AttBlock *b, int n)
                      0);
 }
 
-static void att_biases(const AttBlock *b, int64_t j0, int n)
+static __attribute__((noinline)) void att_biases(const AttBlock *b, int64_t j0, int n)
 {
     const KlAttention *p = b->p;
     const float *rel = p->rel_bias ? p->rel_bias + b->h * (p->Sq + p->Sk - 1) + j0 - b->i0 + p->Sq - 1 : NULL;
@@ -118,7 +132,7 @@ static void att_biases(const AttBlock *b, int64_t j0, int n)
 }
 
 /* Turns scores into weights; the sums so far shrink to the new largest score. */
-static void att_softmax(const AttBlock *b, int n)
+static __attribute__((noinline)) void att_softmax(const AttBlock *b, int n)
 {
     for (int i = 0; i < b->nq; i += KL_VL) {
         KlVec old = vec_load(b->m + i), max = old, base, shrink, sum = vec_set(0);
@@ -150,14 +164,14 @@ static void att_softmax(const AttBlock *b, int n)
     }
 }
 
-static void att_values(const AttBlock *b, int n)
+static __attribute__((noinline)) void att_values(const AttBlock *b, int n)
 {
     for (int e = 0; e < b->ep; e += KL_NR)
         for (int i = 0; i < b->nq; i += KL_MR)
             att_tile(n, b->s + i, 1, b->bq, b->v + (size_t)e * n, KL_NR, b->o + (size_t)i * b->ep + e, b->ep, 1);
 }
 
-static void att_store(const AttBlock *b)
+static __attribute__((noinline)) void att_store(const AttBlock *b)
 {
     const KlAttention *p = b->p;
 
