@@ -85,7 +85,8 @@ static __attribute__((noinline)) void att_load_keys(const AttBlock *b, int64_t j
     int E = p->E, whole = E / KL_NR * KL_NR;
 
     for (int j = 0; j < n; j++) {
-        const float *k = p->k + (j0 + j) * p->ldk + (int64_t)b->h * E, *v = p->v + (j0 + j) * p->ldv + (int64_t)b->h * E;
+        const float *k = p->k + (j0 + j) * p->ldk + (int64_t)b->h * E;
+        const float *v = p->v + (j0 + j) * p->ldv + (int64_t)b->h * E;
         float *to_k = b->k + (size_t)j * E, *to_v = b->v + j * KL_NR;
 
         if (j0 + b->bk + j < p->Sk) {
