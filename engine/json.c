@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <inttypes.h>
+#include <math.h>
 
 #include "json.h"
 #include "mapping.h"
