@@ -18,9 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TILE_R  12                      /* at most, rows of a rectangle */
-#define TILE_W  12                      /* at most, columns */
-#define TILE_OC 96                      /* about, output channels of a group */
+#define TILE_SIDE   16                  /* at most, rows and columns of a rectangle */
+#define TILE_PIXELS 160                 /* at most: its input, with the edge, stays in a second-level cache */
+#define TILE_COST   12                  /* what starting a rectangle costs, in pixels */
+#define TILE_OC     96                  /* about, output channels of a group */
 
 struct KlConvWeights {
     const KlProduct *product;
@@ -117,6 +118,43 @@ static int weights_create(const KlProduct *products, KlConvWeights **pcw, KlWeig
     return 0;
 }
 
+/* Pixels computed when the picture is cut into rectangles of tr x tw, the rounding to the product's rows and the
+ * cost of starting them included. */
+static int64_t tiling_cost(const KlConv *c, int tr, int tw)
+{
+    int64_t unit = c->cw->product->rows, cost = 0;
+
+    for (int last_r = 0; last_r < 2; last_r++) {
+        for (int last_w = 0; last_w < 2; last_w++) {
+            int64_t n = (last_r ? c->oR % tr > 0 : c->oR / tr) * (int64_t)(last_w ? c->oW % tw > 0 : c->oW / tw);
+            int64_t pixels = (last_r ? c->oR % tr : tr) * (last_w ? c->oW % tw : tw);
+
+            cost += n * (kl_ceil_div(pixels, unit) * unit + TILE_COST);
+        }
+    }
+    return cost;
+}
+
+static void choose_tiling(KlConv *c)
+{
+    int64_t best = INT64_MAX;
+
+    for (int tr = 1; tr <= TILE_SIDE; tr++) {
+        for (int tw = 1; tw <= TILE_SIDE && tr * tw <= TILE_PIXELS; tw++) {
+            int64_t cost = tiling_cost(c, tr, tw);
+
+            if (cost >= best)
+                continue;
+            best = cost;
+            c->tr = tr;
+            c->tw = tw;
+        }
+    }
+    c->tiles_r = (c->oR + c->tr - 1) / c->tr;
+    c->tiles_w = (c->oW + c->tw - 1) / c->tw;
+    c->pixels = kl_ceil_div((int64_t)c->tr * c->tw, c->cw->product->rows) * c->cw->product->rows;
+}
+
 static void conv_destroy(KlConv **c)
 {
     free(*c);
@@ -136,11 +174,7 @@ static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlCon
     c->ex = ex;
     c->oR = kl_conv_out(d->R, d->up2, d->kh, d->stride, d->pad_top + d->pad_bottom);
     c->oW = kl_conv_out(d->W, d->up2, d->kw, d->stride, d->pad_left + d->pad_right);
-    c->tr = even_part(c->oR, TILE_R);
-    c->tw = even_part(c->oW, TILE_W);
-    c->tiles_r = (c->oR + c->tr - 1) / c->tr;
-    c->tiles_w = (c->oW + c->tw - 1) / c->tw;
-    c->pixels = kl_ceil_div((int64_t)c->tr * c->tw, product->rows) * product->rows;
+    choose_tiling(c);
     c->blocks = (cw->oc + product->nr - 1) / product->nr;
     c->group = even_part(c->blocks, TILE_OC > product->nr ? TILE_OC / product->nr : 1);
     c->groups = (c->blocks + c->group - 1) / c->group;
