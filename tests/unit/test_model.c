@@ -268,6 +268,7 @@ static const struct {
     { "transformer/config.json", "added_kv_proj_dim", "24", NOT, "image-to-video" },
     { "transformer/config.json", "vace_layers", "[0,1]", NOT, "VACE" },
     { "transformer/config.json", "qk_norm", "\"layer_norm\"", NOT, "\"qk_norm\"" },
+    { "transformer/config.json", "qk_norm", "7", BAD, "not a string" },
     { "transformer/config.json", "_class_name", "\"FluxTransformer2DModel\"", NOT, "FluxTransformer2DModel" },
     { "transformer/config.json", "text_dim", "40", BAD, "gives 32 values per token" },
     { "text_encoder/config.json", "vocab_size", "100", BAD, "the tokenizer has" },
@@ -283,6 +284,7 @@ static const struct {
     { "vae/config.json", "z_dim", "8", BAD, "\"latents_mean\"" },
     { "vae/config.json", "base_dim", "0", BAD, "\"base_dim\"" },
     { "vae/config.json", "dim_mult", "[]", BAD, "\"dim_mult\"" },
+    { "vae/config.json", "dim_mult", "7", BAD, "not an array" },
     { "vae/config.json", "dim_mult", "[1,2,4,4,4,4,4,4,4]", BAD, "\"dim_mult\"" },
     { "vae/config.json", "dim_mult", "[1,2,4,0]", BAD, "\"dim_mult\"" },
     { "vae/config.json", "temperal_downsample", "[true]", BAD, "\"temperal_downsample\"" },
@@ -313,6 +315,7 @@ static const struct {
     { "kling.json", "fps", "\"24fps\"", BAD, "\"fps\"" },
     { "kling.json", "fps", "\"\"", BAD, "\"fps\"" },
     { "kling.json", "guidance", "1e9", BAD, "\"guidance\"" },
+    { "kling.json", "guidance", "\"5\"", BAD, "not a number" },
 };
 
 static void test_edit(size_t i)
@@ -350,6 +353,7 @@ static const struct {
     { "no_tokenizer", "rm -r tokenizer", KLING_ERROR_NOT_FOUND, "no tokenizer in" },
     { "no_weights", "rm vae/*.safetensors", KLING_ERROR_NOT_FOUND, "m/vae'" },
     { "empty_config", ": > vae/config.json", BAD, "m/vae/config.json' is empty" },
+    { "long_config", "truncate -s 70000000 vae/config.json", BAD, "too long" },
     { "config_not_json", "echo hello > transformer/config.json", BAD, "transformer/config.json is not valid JSON" },
     { "config_an_array", "echo '[]' > vae/config.json", BAD, "not a JSON object" },
     { "index_not_json", "echo '{' > model_index.json", BAD, "model_index.json is not valid JSON" },
