@@ -37,6 +37,8 @@ const KlDitConfig *kl_dit_config(const KlDit *dit);
 
 /** Buffers for latents [in_ch,F,R,W]; R and W are multiples of the patch. dit and ex must outlive it. */
 int  kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R, int W, KlDitSession **s);
+/** About what a session for such latents holds, contexts and scratch not counted. */
+size_t kl_dit_session_bytes(const KlDit *dit, int F, int R, int W);
 void kl_dit_session_destroy(KlDitSession **s);
 
 #define KL_DIT_CONTEXTS 2               /* with and without the prompt */

@@ -96,6 +96,25 @@ static int session_alloc(KlDitSession *s, KlDiag *d)
     return fill_rope(s, d);
 }
 
+static KlDitSession plan(const KlDit *dit, int F, int R, int W)
+{
+    KlDitSession s = { .dit = dit, .k = dit->k, .F = F, .R = R, .W = W, .groups = 1 };
+
+    s.frame_tok = (int64_t)(R / dit->cfg.patch_h) * (W / dit->cfg.patch_w);
+    s.S = F * s.frame_tok;
+    s.chunk = KL_MIN(s.S, CHUNK_ROWS);
+    s.group_rows = s.S;
+    return s;
+}
+
+size_t kl_dit_session_bytes(const KlDit *dit, int F, int R, int W)
+{
+    const KlDitSession s = plan(dit, F, R, W);
+    const int64_t D = dit->cfg.dim;
+
+    return sizeof(float) * (size_t)(s.S * (D + dit->cfg.head_dim) + work_floats(&s) + F * (dit->cfg.freq_dim + 16 * D));
+}
+
 int kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R, int W, KlDitSession **out)
 {
     const KlDitConfig *c = &dit->cfg;
@@ -108,17 +127,8 @@ int kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R,
                        "patches of %dx%d", F, W, R, c->patch_w, c->patch_h);
     if (!(s = calloc(1, sizeof(*s))))
         return kl_fail_memory(d, "a transformer session", sizeof(*s));
-    s->dit = dit;
-    s->k = dit->k;
+    *s = plan(dit, F, R, W);
     s->ex = ex;
-    s->F = F;
-    s->R = R;
-    s->W = W;
-    s->frame_tok = (int64_t)(R / c->patch_h) * (W / c->patch_w);
-    s->S = F * s->frame_tok;
-    s->chunk = KL_MIN(s->S, CHUNK_ROWS);
-    s->groups = 1;
-    s->group_rows = s->S;
     if ((ret = session_alloc(s, d)) < 0)
         kl_dit_session_destroy(&s);
     *out = s;

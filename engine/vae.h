@@ -47,6 +47,8 @@ typedef int (*KlVaePictureFn)(void *opaque, const float *x);
 /** z[z_dim,R,W] with plane stride ldz (executor memory), the sampler's normalised latents of the next latent frame:
  *  1 picture for the first, time_factor for each later one. Checks cancel between convolutions. */
 int  kl_vae_decode(KlVaeDecoder *dec, KlDiag *d, const float *z, int64_t ldz, KlVaePictureFn fn, void *opaque);
+/** About what decoding latent frames of R x W holds at most. */
+size_t kl_vae_decoder_bytes(const KlVae *vae, int R, int W);
 double kl_vae_decode_flops(const KlVaeDecoder *dec);   /* of one later latent frame, as executed */
 
 /** For pictures of R_px x W_px, multiples of the space factor. */

@@ -161,6 +161,11 @@ int kl_vae_decode(KlVaeDecoder *dec, KlDiag *d, const float *z, int64_t ldz, KlV
     return kl_vae_push(s, d, x);
 }
 
+size_t kl_vae_decoder_bytes(const KlVae *vae, int R, int W)
+{
+    return kl_vae_stream_bytes(vae->dec, R, W);
+}
+
 double kl_vae_decode_flops(const KlVaeDecoder *dec)
 {
     return kl_vae_stream_flops(&dec->s, 1) + 2.0 * dec->R * dec->W * dec->z * dec->z;

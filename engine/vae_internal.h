@@ -131,6 +131,8 @@ float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats);
 void kl_vae_give(KlVaeStream *s, const float *p);
 /** Pushes x[R,W,C] (from kl_vae_take, now the stream's) through all stages. */
 int  kl_vae_push(KlVaeStream *s, KlDiag *d, float *x);
+/** About what a stream of pictures of R x W holds at most: packed weights, pasts, and three of its largest pictures. */
+size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W);
 /** Multiply-adds x 2 of `pictures` pictures pushed one after the other, none of them the first. */
 double kl_vae_stream_flops(const KlVaeStream *s, double pictures);
 

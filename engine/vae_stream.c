@@ -490,6 +490,34 @@ int kl_vae_push(KlVaeStream *s, KlDiag *d, float *x)
     return s->failed = run_from(s, d, 0, x);
 }
 
+size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W)
+{
+    double held = 0, largest = 0, packed = 0;
+
+    for (int i = 0; i < h->n; i++) {
+        const KlVaeStage *st = &h->stage[i];
+        double in = (double)R * W * st->in, out;
+
+        for (int j = 0; j < KL_VAE_CONVS; j++) {
+            const KlVaeConv *c = &st->conv[j];
+
+            if (!c->w.data)
+                continue;
+            packed += (double)c->ic * c->oc * c->kt * c->kh * c->kw;
+            if (c->kt == 3 && !(st->kind == KL_VAE_UP_TIME && j == 2))      /* its two share one past */
+                held += 2.0 * R * W * c->ic;
+        }
+        if (st->kind == KL_VAE_HEAD)
+            held += 2.0 * R * W * st->out;
+        if (st->kind == KL_VAE_ATTN)
+            in *= 4;
+        out_size(st, &R, &W);
+        out = (double)R * W * st->out;
+        largest = KL_MAX(largest, KL_MAX(in, out));
+    }
+    return (size_t)(sizeof(float) * (packed + held + 3 * largest));
+}
+
 double kl_vae_stream_flops(const KlVaeStream *s, double pictures)
 {
     double sum = 0;
