@@ -20,7 +20,8 @@ int  kl_tokenizer_open_memory(KlDiag *d, KlTokenizer **t, const void *spiece, si
 void kl_tokenizer_close(KlTokenizer **t);
 int  kl_tokenizer_vocab(const KlTokenizer *t);
 /** Cleans `text` (UTF-8, NULL is ""), encodes it, appends the end token; at most max_tok ids with the end token
- *  last, the rest dropped with one warning. *n >= 1. Invalid UTF-8 is an error that names the byte offset. Thread-safe. */
+ *  last, the rest dropped with one warning. *n >= 1. Invalid UTF-8 is an error that names the byte offset.
+ *  Thread-safe. */
 int  kl_tokenizer_encode(const KlTokenizer *t, KlDiag *d, const char *text, int32_t *ids, int max_tok, int *n);
 
 /** The reference pipeline's prompt_clean; malloc'd. NULL with d->error on invalid UTF-8 or lack of memory. */

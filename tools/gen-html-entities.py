@@ -1,4 +1,5 @@
 # Writes engine/html_entities.c: HTML's named characters, and those that ftfy also takes in capitals.
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 #     python3 tools/gen-html-entities.py > engine/html_entities.c

@@ -1,4 +1,5 @@
 # Makes tests/data/tokenizer: a small SentencePiece Unigram model of the UMT5 kind, English and Chinese.
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # The corpus is generated here from word lists (colours, shapes, things, motions, places), so the result is ours.

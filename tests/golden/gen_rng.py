@@ -1,4 +1,5 @@
 # Goldens of engine/rng.c: torch's CPU generator, and cuRAND's Philox in torch's launch order (gen_rng_cuda.cpp).
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Needs torch, safetensors, a C++ compiler and the CUDA toolkit's headers ($CUDA_HOME, default /usr/local/cuda).

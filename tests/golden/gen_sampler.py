@@ -1,5 +1,6 @@
 # Goldens of engine/sampler.c and unipc.c: grids and whole trajectories of diffusers' schedulers, called as WanPipeline
 # calls them, with the velocity v = 0.3 z + sin(t / 1000).
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
 

@@ -1,5 +1,6 @@
 # Goldens of engine/text_encoder.c: transformers' UMT5EncoderModel as WanPipeline calls it (512 tokens with a mask), the
 # rows of the true tokens.
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
 

@@ -3,8 +3,8 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Tolerance. Every value of a row is of order 1 (it leaves an RMS norm). A dot product of K unit products in f32 errs by
- * about sqrt(K) 2^-24 for random signs, K <= 64: 5e-7; the reference does so 7 times per layer and rounds as often
+ * Tolerance. Every value of a row is of order 1 (it leaves an RMS norm). A dot product of K unit products in f32 errs
+ * by about sqrt(K) 2^-24 for random signs, K <= 64: 5e-7; the reference does so 7 times per layer and rounds as often
  * again between them. Errors of scores become relative errors of softmax weights, those add like the others. For 4
  * layers: 4 * 14 * 5e-7 = 2.8e-5 of the largest value of the output, if all of them added up with one sign.
  */
