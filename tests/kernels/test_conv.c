@@ -38,6 +38,12 @@ static const Case cases[] = {
     { { 9,  10, 1, 3, 1, 1, 2, 0, 0, 0, 0, 6, 4 }, KL_F32,  0, NO_RES,       0, KT_EVEN,   0 },
     { { 48, 64, 1, 1, 1, 1, 0, 0, 0, 0, 0, 5, 26 }, KL_BF16, 1, RES,         0, KT_EVEN,   0 },
     { { 3,  32, 3, 3, 3, 1, 1, 1, 1, 1, 0, 10, 16 }, KL_F32, 1, NO_RES,      0, KT_EVEN,   0 },
+    /* more than one rectangle, group of channels and chunk of every implementation, none of them whole */
+    { { 12, 112, 3, 3, 3, 1, 1, 1, 1, 1, 0, 25, 19 }, KL_F32, 1, RES,        0, KT_EVEN,   0 },
+    { { 401, 100, 2, 3, 3, 1, 1, 1, 1, 1, 0, 3, 4 }, KL_F32, 1, NO_RES,      0, KT_EVEN,   0 },
+    { { 48, 20, 1, 3, 3, 1, 1, 1, 1, 1, 0, 4, 5 }, KL_F32, 0, NO_RES,        0, KT_EVEN,   0 },
+    { { 96, 20, 1, 3, 3, 1, 1, 1, 1, 1, 0, 4, 5 }, KL_F32, 0, NO_RES,        0, KT_EVEN,   0 },
+    { { 801, 9, 3, 1, 1, 1, 0, 0, 0, 0, 0, 2, 5 }, KL_BF16, 1, RES_IN_PLACE, 0, KT_EVEN,   0 },
 };
 
 static const Case spoiled[] = {

@@ -31,6 +31,10 @@ static const Case cases[] = {
     { 300,  64,   48, 0, 0, KL_BF16, KL_ACT_NONE,      1, RES_IN_PLACE, 0, 0, KT_EVEN },
     {   5, 600,  520, 0, 0, KL_F16,  KL_ACT_GELU_TANH, 1, NO_RES,       0, 0, KT_SPIKES },
     {   2,   1, 1100, 0, 0, KL_F32,  KL_ACT_NONE,      1, NO_RES,       0, 0, KT_EVEN },
+    /* more than one tile, block and chunk of every implementation, none of them whole */
+    { 270, 150,  801, 0, 0, KL_BF16, KL_ACT_NONE,      1, RES_IN_PLACE, 101, 0, KT_EVEN },
+    {   9,  33, 4203, 0, 0, KL_F16,  KL_ACT_NONE,      1, NO_RES,       0, 0, KT_EVEN },
+    {   2,  70,  203, 0, 3, KL_F16,  KL_ACT_SILU,      1, RES,          1, 1, KT_SPIKES },
 };
 
 typedef struct Data {
