@@ -100,24 +100,23 @@ static int first_match(KlDiag *d, const char *dir, const char *pattern, char **n
 {
     DIR *h = opendir(dir);
     struct dirent *e;
+    int ret = 0;
 
     *name = NULL;
     if (!h && errno == ENOMEM)
         return kl_fail_memory(d, "a folder's list", 0);
     if (!h)
         return 0;
-    while ((e = readdir(h))) {
+    while (!ret && (e = readdir(h))) {
         if (e->d_name[0] == '.' || fnmatch(pattern, e->d_name, FNM_CASEFOLD) ||
             (*name && strcmp(e->d_name, *name) >= 0))
             continue;
         free(*name);
-        if (!(*name = kl_strdup(e->d_name))) {
-            closedir(h);
-            return kl_fail_memory(d, "a file's name", strlen(e->d_name));
-        }
+        if (!(*name = kl_strdup(e->d_name)))
+            ret = kl_fail_memory(d, "a file's name", strlen(e->d_name));
     }
     closedir(h);
-    return 0;
+    return ret;
 }
 
 static int search(KlDiag *d, const char *home, const Place *p, size_t n, char **path)

@@ -162,7 +162,7 @@ static const struct {
     { "twice", "{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("a", "F32", "[1]", "[4,8]") "}", 8,
       KLING_ERROR_INVALID_DATA, "not valid JSON: duplicate" },
     { "no_name", "{" ENTRY("", "F32", "[1]", "[0,4]") "}", 4, KLING_ERROR_INVALID_DATA, "without a name" },
-    { "not_an_object", "{\"a\":7}", 0, KLING_ERROR_INVALID_DATA, "'a'" },
+    { "not_an_object", "{\"a\":7}", 0, KLING_ERROR_INVALID_DATA, "'a' is not described by an object" },
     { "no_dtype", "{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, KLING_ERROR_INVALID_DATA, "'a' has no dtype" },
     { "unknown_dtype", "{" ENTRY("a", "F4_X", "[1]", "[0,4]") "}", 4, KLING_ERROR_UNSUPPORTED, "\"F4_X\"" },
     { "no_shape", "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, KLING_ERROR_INVALID_DATA,
