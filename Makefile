@@ -45,7 +45,7 @@ VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 OPT     := $(if $(filter yes,$(DEBUG)),-O0,-O3)
 OPT_REF := $(if $(filter yes,$(DEBUG)),-O0,-O2)
 WARN    := -Wall -Wextra -Wshadow -Wvla
-CPPFLAGS_ALL := -D_GNU_SOURCE -I. $(if $(S),-I$(SRC_DIR)) -I$(S)include
+CPPFLAGS_ALL := -D_GNU_SOURCE -I. $(if $(S),-I$(SRC_DIR)) -I$(S)include $(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS)
 COMMON  := -g -fPIC -fvisibility=hidden -ffp-contract=off -pthread $(SAN_FLAGS)
 CFLAGS_ALL   = -std=c11 $(COMMON) $(WARN) -Wmissing-prototypes $(CPPFLAGS_ALL) $(FILE_CFLAGS) $(EXTRA_CFLAGS)
 CXXFLAGS_ALL = -std=c++17 $(COMMON) $(WARN) $(CPPFLAGS_ALL) $(FILE_CFLAGS) $(EXTRA_CFLAGS)
@@ -60,7 +60,6 @@ $(B)/obj/kernels/ref/%: FILE_CFLAGS = $(OPT_REF)
 $(B)/obj/%_avx2.o:   FILE_CFLAGS = $(OPT) -fno-math-errno $(FLAGS_AVX2)
 $(B)/obj/%_avx512.o: FILE_CFLAGS = $(OPT) -fno-math-errno $(FLAGS_AVX512)
 $(B)/obj/engine/tokenizer_sp.o: FILE_CFLAGS = $(OPT) $(SP_CFLAGS)
-$(B)/obj/engine/json.o: FILE_CFLAGS = $(OPT) -fno-math-errno $(JANSSON_CFLAGS)
 
 # ---- sources ----------------------------------------------------------------------------------------------
 src_in = $(patsubst $(S)%,%,$(wildcard $(addprefix $(S),$(1))))

@@ -62,7 +62,7 @@ $(B)/obj-fuzz/%_avx512.o: FUZZ_ISA = $(FLAGS_AVX512)
 
 $(B)/obj-fuzz/%.o: $(S)%.c $(B)/obj/.flags
 	@mkdir -p $(@D)
-	$(call say,FUZZCC,$<)clang -std=c11 $(FUZZ_FLAGS) $(FUZZ_ISA) $(JANSSON_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,FUZZCC,$<)clang -std=c11 $(FUZZ_FLAGS) $(FUZZ_ISA) -MMD -MP -c -o $@ $<
 
 $(B)/obj-fuzz/%.o: $(S)%.cc $(B)/obj/.flags
 	@mkdir -p $(@D)
