@@ -1,0 +1,25 @@
+#!/bin/sh
+# A second make has nothing to do; an edited filter rebuilds that filter.
+# Copyright (c) 2026 the kling for FFmpeg developers
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+root=${KLING_BUILD_ROOT:-.}
+make=${MAKE:-make}
+rc=0
+
+out=$($make -C "$root" --no-print-directory check-build 2>&1)
+if [ $? = 0 ] && ! printf '%s\n' "$out" | grep -qE '^(CC|CXX|FUZZCC|LINK|AR|MAKE|CONF|COPY|SYNTH|configure) '; then
+    echo "ok no_rebuild"
+else
+    echo "not ok no_rebuild: $(printf '%s\n' "$out" | head -n 3 | tr '\n' ' ')"
+    rc=1
+fi
+
+out=$($make -C "$root" --no-print-directory -n -W vf_kling/vsrc_kling.c ffmpeg 2>&1)
+if printf '%s\n' "$out" | grep -q '^echo "MAKE' && ! printf '%s\n' "$out" | grep -q '^echo "CONF'; then
+    echo "ok rebuild_of_an_edited_filter"
+else
+    echo "not ok rebuild_of_an_edited_filter: $(printf '%s\n' "$out" | head -n 3 | tr '\n' ' ')"
+    rc=1
+fi
+exit $rc
