@@ -64,8 +64,8 @@ static inline double kl_ref_act(double x, KlActivation act)
     switch (act) {
     case KL_ACT_SILU:
         return x / (1 + exp(-x));
-    case KL_ACT_GELU_TANH:              /* sqrt(2/pi) */
-        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case KL_ACT_GELU_TANH:              /* (1 + tanh(t)) / 2 = 1 / (1 + exp(-2t)), which does not cancel */
+        return x / (1 + exp(-1.5957691216057307118 * (x + 0.044715 * x * x * x)));
     default:
         return x;
     }
