@@ -14,19 +14,13 @@
 
 #include "tokenizer.h"
 
-/* Python's: Unicode's and four separators of ASCII. */
-static bool python_space(uint32_t cp)
-{
-    return kl_is_space(cp) || (cp >= 0x1c && cp <= 0x1f);
-}
-
 static void collapse_space(const KlBuf *in, KlBuf *out)
 {
     bool space = false;
     uint32_t cp;
 
     for (size_t pos = 0, n; pos < in->len && (n = kl_utf8_next(in->s + pos, in->len - pos, &cp)); pos += n) {
-        if (python_space(cp)) {
+        if (kl_is_space(cp)) {          /* Python's has U+001C..1F too, but ftfy left none of them */
             space = true;
             continue;
         }

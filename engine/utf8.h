@@ -26,7 +26,7 @@ size_t kl_utf8_next(const char *s, size_t left, uint32_t *cp);
 /** Offset of the first byte that is not UTF-8, or len. */
 size_t kl_utf8_check(const char *s, size_t len);
 
-/** Unicode's White_Space. Python's isspace() and \s are this and U+001C..U+001F. */
+/** Unicode's White_Space. */
 bool kl_is_space(uint32_t cp);
 
 #endif /* KL_UTF8_H */

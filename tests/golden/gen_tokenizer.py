@@ -54,8 +54,15 @@ TEXTS = [
     "\ufb01\u0301 \uff76\uff9e\u0301", "𝒥ohn 𝐛𝐨𝐥𝐝 🅰 🈚", "﷼ ﷺ ﬡ",
     "\u115f\u1160 \u3164 \uffa0", "0.5x 16:9 24fps 480x832 50% (1+1=2)",
     "\ud7ff \ue000 \U0010fffd \ufffd", "¨ ´ ¸ ˘ ͺ", "× and ÷ and ± 5°", "don't & won't &rsquo;tis",
-    "[red:1.3] (blue) {green|cyan} a--b __c__",
+    "\u2460\u0301 ™\u0301 \u00bd\u0308x \u33a1\u0323",
+    "a &lt&#59; b", "<b> P&EACUTE;REZ\n&NTILDE; &eacute;", "&amp;amp;amp;amp;amp;amp;lt; deep", "[red:1.3] (blue) {green|cyan} a--b __c__",
 ]
+
+# A vocabulary for the search alone: a cut with an unknown character that only the penalty of 10 rules out ("xyz"), one
+# that it does not ("qrs"), a tie ("ab"), a piece of which no part is known ("kl"), a repeated piece ("dd").
+TINY = [("<unk>", 0.0), ("</s>", 0.0), ("▁", -1.0), ("xy", -9.0), ("z", -9.0), ("yz", -1.0), ("a", -1.0), ("b", -1.0),
+        ("ab", -2.0), ("kl", -12.0), ("qr", -12.0), ("s", -11.9), ("rs", -0.5), ("dd", -3.0), ("d", -1.4), ("dd", -2.8)]
+TINY_TEXT = "xyz qrs ab kl k xyzab dd ddd abk qrsqrs"
 
 
 def main():
@@ -79,6 +86,14 @@ def main():
         # a NUL behind each, so that no tensor is empty
         out[f"{i:03d}.text"] = np.frombuffer(text.encode() + b"\0", dtype=np.uint8)
         out[f"{i:03d}.clean"] = np.frombuffer(clean.encode() + b"\0", dtype=np.uint8)
+    tiny = Tokenizer.from_str(json.dumps({
+        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": j["pre_tokenizer"],
+        "post_processor": None, "decoder": None, "model": {"type": "Unigram", "unk_id": 0, "vocab": TINY}}))
+    out["tiny.json"] = np.frombuffer(json.dumps({"model": {"type": "Unigram", "unk_id": 0, "vocab": TINY}}).encode(),
+                                     dtype=np.uint8)
+    out["tiny.text"] = np.frombuffer(TINY_TEXT.encode() + b"\0", dtype=np.uint8)
+    out["tiny.ids"] = np.array(tiny.encode(TINY_TEXT).ids + [1], dtype=np.int32)
+    print(tiny.encode(TINY_TEXT).tokens)
     print(len(TEXTS), "texts")
     save_file(out, os.path.join(HERE, "data", "tokenizer.safetensors"))
 

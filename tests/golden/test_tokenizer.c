@@ -153,6 +153,25 @@ static void test_memory(void)
     kl_tokenizer_close(&t);
 }
 
+/* The search on a vocabulary made for its corners. */
+static void test_tiny(void)
+{
+    const KlTensor *json = kl_weights_find(golden, "tiny.json"), *text = kl_weights_find(golden, "tiny.text"),
+                   *want = kl_weights_find(golden, "tiny.ids");
+    KlTokenizer *t = NULL;
+    int32_t ids[128];
+    int n = 0;
+
+    REQUIRE(json && text && want, "golden");
+    REQUIRE(!kl_tokenizer_open_memory(&diag, &t, json->data, json->bytes, "tiny"), "%s", diag.error);
+    CHECK(!kl_tokenizer_encode(t, &diag, text->data, ids, 128, &n), "%s", diag.error);
+    CHECK(n == want->shape[0], "%d tokens, wanted %d", n, (int)want->shape[0]);
+    for (int i = 0; i < n && i < want->shape[0]; i++)
+        CHECK(ids[i] == ((const int32_t *)want->data)[i], "token %d is %d, wanted %d", i, ids[i],
+              ((const int32_t *)want->data)[i]);
+    kl_tokenizer_close(&t);
+}
+
 static void test_utf8(void)
 {
     static const struct { const char *text; int at; } bad[] = {
@@ -260,6 +279,8 @@ static void test_refusals(void)
           "\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}}", "rules" },
         { "{\"model\"", "JSON" },
         { "\n\x7fxyz", "SentencePiece" },
+        { "\n\x06\n\x04</s>\x12\x02\x18\x02", "Unigram" },           /* model_type 2, BPE */
+        { "\n\x06\n\x04</s>\x12\x02\x18\x01", "unknown" },
     };
     KlTokenizer *t = NULL;
     Temp tmp;
@@ -291,6 +312,7 @@ int main(void)
     run_ids("spiece to 7", FOLDER "/spiece.model", "ids7", 7);
     run_ids("json", FOLDER "/tokenizer.json", "ids512", 512);
     run_byte_fallback();
+    RUN(test_tiny);
     RUN(test_memory);
     RUN(test_utf8);
     RUN(test_long);
