@@ -280,6 +280,70 @@ static void test_cancel(void)
     t.k.mem_free(t.ex, z);
 }
 
+typedef struct Clip {
+    const KlVae *vae;
+    const GoldenTable *t;
+    Pictures p;
+    int status;
+} Clip;
+
+/* Three latent frames on an executor of its own. */
+static void *decode_clip(void *opaque)
+{
+    const Case *c = &decode_cases[2];
+    Clip *clip = opaque;
+    GoldenTable own = *clip->t;
+    KlExecParams ep = { .threads = 1 };
+    int64_t plane = (int64_t)c->R * c->W;
+    KlVaeDecoder *dec = NULL;
+    KlDiag d = { 0 };
+    float *z;
+
+    clip->p.t = &own;
+    if ((clip->status = own.k.exec_create(&own.k, &own.ex, &ep)) < 0)
+        return NULL;
+    z = golden_inputs(&own, SEED, "z", models[0].z_dim * plane);
+    clip->status = kl_vae_decoder_create(clip->vae, own.ex, &d, c->R, c->W, &dec);
+    for (int f = 0; clip->status == 0 && f < 3; f++)
+        clip->status = kl_vae_decode(dec, &d, z, plane, keep, &clip->p);
+    if (clip->status == 0)
+        kl_vae_decoder_destroy(&dec);
+    own.k.mem_free(own.ex, z);
+    own.k.exec_destroy(&own.ex);
+    return NULL;
+}
+
+/* Clips of one model share its packed weights, which come with the first and go with the last. */
+static void test_at_once(void)
+{
+    const Case *c = &decode_cases[2];
+    Clip clip[3] = { 0 };
+    pthread_t thread[3];
+    size_t floats = (size_t)c->R * c->W * 64 * 3;
+    Model m;
+
+    REQUIRE(model_open(&m, &diag, &tables[1], c) == 0, "%s", diag.error);
+    for (int i = 0; i < 3; i++) {
+        clip[i] = (Clip){ .vae = m.vae, .t = &tables[1], .p = { .floats = floats, .max = 9 } };
+        REQUIRE(clip[i].p.host = calloc(9, floats * sizeof(float)), "memory");
+    }
+    decode_clip(&clip[0]);
+    CHECK(m.vae->dec->users == 0 && !m.vae->dec->stage[0].conv[0].packed, "packed weights are left");
+    for (int i = 1; i < 3; i++)
+        REQUIRE(!pthread_create(&thread[i], NULL, decode_clip, &clip[i]), "no thread");
+    for (int i = 1; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < 3; i++) {
+        CHECK(clip[i].status == 0 && clip[i].p.n == 9, "clip %d: status %d, %d pictures", i, clip[i].status,
+              clip[i].p.n);
+        CHECK(!memcmp(clip[0].p.host, clip[i].p.host, 9 * floats * sizeof(float)), "clip %d differs", i);
+    }
+    for (int i = 0; i < 3; i++)
+        free(clip[i].p.host);
+    CHECK(m.vae->dec->users == 0 && !m.vae->dec->stage[0].conv[0].packed, "packed weights are left");
+    model_close(&m);
+}
+
 /* A file without an encoder still decodes; every other missing tensor is named. */
 static void test_missing(void)
 {
@@ -353,6 +417,7 @@ int main(void)
     RUN(test_memory_is_bounded);
     RUN(test_stop);
     RUN(test_cancel);
+    RUN(test_at_once);
     RUN(test_missing);
     golden_tables_close(tables);
     kl_weights_close(&golden);
