@@ -121,7 +121,7 @@ static void test_two_executors(const KtTable *table)
         alone[i] = (Job){ .table = table, .x = x, .w = w, .threads = 1, .seed = i, .rounds = 1 };
         both[i] = alone[i];
         both[i].threads = 2 + i;
-        both[i].rounds = 20;
+        both[i].rounds = 8;
         job_main(&alone[i]);
     }
     for (int i = 0; i < 2; i++)
