@@ -339,6 +339,18 @@ static int send_black(AVFilterLink *outlink)
     return ret;
 }
 
+/* ffmpeg's probing drops the first error that it meets and asks again: the link must know of it, or the graph stalls
+ * for ever. */
+static int fail(AVFilterLink *outlink, int ret)
+{
+    KlingSourceContext *s = outlink->src->priv;
+
+    end_clip(s);
+    if (!ff_outlink_get_status(outlink))
+        ff_outlink_set_status(outlink, ret, s->next_pts);
+    return ret;
+}
+
 static int activate(AVFilterContext *ctx)
 {
     KlingSourceContext *s = ctx->priv;
@@ -358,10 +370,10 @@ static int activate(AVFilterContext *ctx)
         start(ctx);
     ret = s->job ? kling_job_next_frame(s->job, &f) : KLING_EOF;
     if (ret == KLING_OK)
-        return send_frame(outlink, f);
+        return (ret = send_frame(outlink, f)) < 0 ? fail(outlink, ret) : ret;
     end_clip(s);
     if (ret < 0 && ret != KLING_ERROR_CANCELLED)
-        return ff_kling_error(ret);
+        return fail(outlink, ff_kling_error(ret));
     if (s->next_pts < s->nb_frames)
         av_log(ctx, AV_LOG_WARNING, "interrupted after %"PRId64" of %d frames\n", s->next_pts, s->nb_frames);
     if (!s->next_pts && s->started && (ret = send_black(outlink)) < 0)
