@@ -169,7 +169,7 @@ static int read_scheduler(Open *o)
 
 static int open_spiece(Open *o, const KlTensor *t)
 {
-    if (t->dtype != KL_FT_U8 && t->dtype != KL_FT_I8)
+    if (t->dtype != KL_FT_U8)
         return kl_fail(o->d, KLING_ERROR_INVALID_DATA, "the tensor '%s' of '%s' is not made of bytes", t->file_name,
                        kl_weights_path(o->f->text));
     return kl_tokenizer_open_memory(o->d, &o->f->tokenizer, t->data, t->bytes, kl_weights_path(o->f->text));

@@ -196,6 +196,15 @@ static void test_repackaged(void)
     same_as_tiny(in_dir("repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"));
 }
 
+static void test_spiece_not_bytes(void)
+{
+    const KlingModelParams p = { .model = in_dir("rep2/diffusion_models/wan2.1_t2v_synthetic.safetensors") };
+
+    REQUIRE(!synth("tiny", "rep2", "--names repackaged"), "kling-synth failed");
+    REQUIRE(!shell("cd '%s/rep2/text_encoders' && LC_ALL=C sed -i 's/\"U8\"/\"I8\"/' *", dir), "sed");
+    refuses(&p, KLING_ERROR_INVALID_DATA, "'spiece_model'");
+}
+
 static void test_half(void)
 {
     KlModelDesc c;
@@ -375,6 +384,7 @@ static void test_damage(size_t i)
 static void test_paths(void)
 {
     KlingModelParams p = { 0 };
+    char vae[600];
 
     refuses(&p, KLING_ERROR_INVALID_ARG, "no model is given");
     p.model = "";
@@ -386,6 +396,11 @@ static void test_paths(void)
     refuses(&p, KLING_ERROR_NOT_FOUND, "nowhere");
     p.vae = in_dir("tiny/text_encoder");
     refuses(&p, BAD, "is a text encoder, not a VAE");
+    p.vae = synthetic_model_path("expand");
+    REQUIRE(p.vae, "kling-synth failed");
+    snprintf(vae, sizeof(vae), "%s/vae", p.vae);
+    p.vae = vae;
+    refuses(&p, BAD, "has latents of 8 channels");
     p.vae = NULL;
     p.tokenizer = in_dir("nowhere");
     refuses(&p, KLING_ERROR_NOT_FOUND, "nowhere");
@@ -473,6 +488,7 @@ int main(void)
     RUN(test_original);
     RUN(test_original_sharded);
     RUN(test_repackaged);
+    RUN(test_spiece_not_bytes);
     RUN(test_half);
     RUN(test_overrides);
     for (size_t i = 0; i < KL_ARRAY_LEN(edits); i++) {
