@@ -9,7 +9,7 @@
  * newest input takes its place, so nothing is copied. In steady state a clip
  * holds two pictures per causal convolution and at most three more: those of
  * one size return to the system before some of another size are made. The Wan
- * 2.1 decoder at 480x832: 3.99e9 bytes at most, of which 3.6e9 are pasts;
+ * 2.1 decoder at 480x832: 3.99e9 bytes at most, of which 3.5e9 are pasts;
  * at 256x256 0.65e9.
  */
 #include "vae_internal.h"

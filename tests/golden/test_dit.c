@@ -242,6 +242,59 @@ static void test_cancel(void)
     t->k.mem_free(t->ex, v);
 }
 
+/* A table that runs out of memory at one of its allocations. */
+static struct {
+    KlKernels k;
+    int calls, fail_at;
+} poor;
+
+static void *poor_mem_alloc(KlExec *ex, size_t bytes)
+{
+    return ++poor.calls == poor.fail_at ? NULL : poor.k.mem_alloc(ex, bytes);
+}
+
+static int poor_reserve(KlExec *ex, size_t bytes)
+{
+    return ++poor.calls == poor.fail_at ? -1 : poor.k.exec_reserve(ex, bytes);
+}
+
+/* Whichever allocation fails, the session says so, and nothing is left behind (the sanitizers look). */
+static void test_out_of_memory(void)
+{
+    const Case *c = &cases[0];
+    const KlDitConfig *cfg = &configs[c->config];
+    const GoldenTable *t = &tables[1];
+    KlKernels k = t->k;
+    float *ctx = golden_inputs(t, SEED, "ctx", 9 * cfg->text_dim);
+    KlWeights *w = NULL;
+    KlDit *dit = NULL;
+    KlDitSession *s;
+    void *mem = NULL;
+    int ret, tried = 0;
+
+    poor.k = t->k;
+    k.mem_alloc = poor_mem_alloc;
+    k.exec_reserve = poor_reserve;
+    REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
+    REQUIRE(kl_dit_create(&diag, &dit, &k, w, cfg) == 0, "%s", diag.error);
+    do {
+        poor.calls = 0;
+        poor.fail_at = ++tried;
+        diag.error[0] = 0;
+        ret = kl_dit_session_create(dit, t->ex, &diag, c->F, c->R, c->W, &s);
+        for (int n = 1; !ret && n <= 9; n += 4)
+            ret = kl_dit_set_context(s, &diag, 0, ctx, n);
+        CHECK(ret == (poor.calls < tried ? 0 : KLING_ERROR_OUT_OF_MEMORY), "allocation %d: status %d", tried, ret);
+        CHECK(!ret || strstr(diag.error, "out of memory"), "allocation %d: \"%s\"", tried, diag.error);
+        kl_dit_session_destroy(&s);
+    } while (ret && tried < 1000);
+    CHECK(tried > 15, "only %d allocations", tried);
+    kl_dit_destroy(&dit);
+    kl_weights_close(&w);
+    free(mem);
+    t->k.mem_free(t->ex, ctx);
+}
+
 /* Parts that this version does not run, and parts that are missing, are named. */
 static void test_refusals(void)
 {
@@ -305,6 +358,7 @@ int main(void)
         }
     RUN(test_contexts);
     RUN(test_cancel);
+    RUN(test_out_of_memory);
     RUN(test_refusals);
     golden_tables_close(tables);
     kl_weights_close(&golden);

@@ -280,6 +280,69 @@ static void test_cancel(void)
     t.k.mem_free(t.ex, z);
 }
 
+/* A table that runs out of memory at one of its allocations. */
+static struct {
+    KlKernels k;
+    int calls, fail_at;
+} poor;
+
+static void *poor_mem_alloc(KlExec *ex, size_t bytes)
+{
+    return ++poor.calls == poor.fail_at ? NULL : poor.k.mem_alloc(ex, bytes);
+}
+
+static int poor_weights(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias, int ic, int oc, int kt,
+                        int kh, int kw)
+{
+    return ++poor.calls == poor.fail_at ? -1 : poor.k.conv_weights_create(k, cw, w, bias, ic, oc, kt, kh, kw);
+}
+
+static int poor_conv(KlExec *ex, KlConv **c, const KlConvDesc *d, const KlConvWeights *cw)
+{
+    return ++poor.calls == poor.fail_at ? -1 : poor.k.conv_create(ex, c, d, cw);
+}
+
+static int poor_reserve(KlExec *ex, size_t bytes)
+{
+    return ++poor.calls == poor.fail_at ? -1 : poor.k.exec_reserve(ex, bytes);
+}
+
+/* Whichever allocation fails, the decoder says so, and nothing is left behind (the sanitizers look). */
+static void test_out_of_memory(void)
+{
+    const Case *c = &decode_cases[5];
+    const KlVaeConfig *cfg = &models[c->model];
+    GoldenTable t = tables[1];
+    int64_t plane = (int64_t)c->R * c->W;
+    float *z = golden_inputs(&t, SEED, "z", cfg->z_dim * plane);
+    Pictures p = { .t = &t };
+    KlVaeDecoder *dec;
+    int ret, tried = 0;
+    Model m;
+
+    poor.k = t.k;
+    t.k.mem_alloc = poor_mem_alloc;
+    t.k.conv_weights_create = poor_weights;
+    t.k.conv_create = poor_conv;
+    t.k.exec_reserve = poor_reserve;
+    REQUIRE(model_open(&m, &diag, &t, c) == 0, "%s", diag.error);
+    do {
+        poor.calls = 0;
+        poor.fail_at = ++tried;
+        diag.error[0] = 0;
+        ret = kl_vae_decoder_create(m.vae, t.ex, &diag, c->R, c->W, &dec);
+        for (int f = 0; !ret && f < 4; f++)
+            ret = kl_vae_decode(dec, &diag, z, plane, keep, &p);
+        CHECK(ret == (poor.calls < tried ? 0 : KLING_ERROR_OUT_OF_MEMORY), "allocation %d: status %d", tried, ret);
+        CHECK(!ret || strstr(diag.error, "out of memory"), "allocation %d: \"%s\"", tried, diag.error);
+        kl_vae_decoder_destroy(&dec);
+        CHECK(m.vae->dec->users == 0, "allocation %d: %d users are left", tried, m.vae->dec->users);
+    } while (ret && tried < 1000);
+    CHECK(tried > 50, "only %d allocations", tried);
+    model_close(&m);
+    poor.k.mem_free(t.ex, z);
+}
+
 typedef struct Clip {
     const KlVae *vae;
     const GoldenTable *t;
@@ -417,6 +480,7 @@ int main(void)
     RUN(test_memory_is_bounded);
     RUN(test_stop);
     RUN(test_cancel);
+    RUN(test_out_of_memory);
     RUN(test_at_once);
     RUN(test_missing);
     golden_tables_close(tables);
