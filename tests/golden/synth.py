@@ -1,4 +1,5 @@
 # Synthetic weights and inputs from a seed and a name: the numbers of tools/synth.h, in numpy.
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import math
 
