@@ -65,9 +65,10 @@ $(B)/obj/engine/tokenizer_sp.o: FILE_CFLAGS = $(OPT) $(SP_CFLAGS)
 src_in = $(patsubst $(S)%,%,$(wildcard $(addprefix $(S),$(1))))
 LIB_SRC   := $(sort $(call src_in,engine/*.c engine/*.cc kernels/*.c kernels/ref/*.c kernels/cpu/*.c))
 LIB_OBJ   := $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(LIB_SRC))))
-# tools/kling-*.c are programs, other tools/*.c are linked into every program and test.
+# tools/kling-*.c are programs, bench_*.c belong to kling-bench, other tools/*.c to every program and test.
 TOOL_SRC  := $(sort $(call src_in,tools/kling-*.c))
-TOOL_COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(filter-out $(TOOL_SRC),$(call src_in,tools/*.c))))
+BENCH_SRC := $(sort $(call src_in,tools/bench_*.c))
+TOOL_COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(filter-out $(TOOL_SRC) $(BENCH_SRC),$(call src_in,tools/*.c))))
 TOOL_BIN  := $(patsubst tools/%.c,$(B)/bin/%,$(TOOL_SRC))
 
 # ---- the library ------------------------------------------------------------------------------------------
@@ -124,9 +125,11 @@ $(LIB_PC): $(S)include/kling/kling.h $(SRC_DIR)/Makefile config.mak
 	@mkdir -p $(@D)
 	@$(call pc,$(abspath $(B)),$(abspath $(B))/lib,$(abspath $(SRC_DIR))/include,$(abspath $(B))/share/kling) > $@
 
+$(B)/bin/kling-bench: $(patsubst %.c,$(B)/obj/%.o,$(BENCH_SRC))
+
 $(TOOL_BIN): $(B)/bin/%: $(B)/obj/tools/%.o $(TOOL_COMMON_OBJ) $(LIB_A)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TOOL_COMMON_OBJ) $(LIB_A) $(LIBS)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB_A) $(LIBS)
 
 include $(S)tools/ffmpeg.mak
 include $(S)tests/tests.mak

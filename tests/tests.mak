@@ -103,7 +103,7 @@ check: setup
 	+@$(MAKE) --no-print-directory check-run
 
 check-run:
-	@$(call run,tests/style.sh $(RUN_UNIT) $(RUN_KERNELS) $(RUN_GOLDEN) $(RUN_FATE) $(RUN_BUILD) \
+	@$(call run,-t 1200 tests/style.sh $(RUN_UNIT) $(RUN_KERNELS) $(RUN_GOLDEN) $(RUN_FATE) $(RUN_BUILD) \
 		tests/valgrind.sh tests/fuzz.sh)
 
 #: make check-unit        the tests that need no FFmpeg, nor much time
