@@ -16,118 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "engine/model_internal.h"
-#include "kernels/kernels.h"
-#include "tools/synth_model.h"
-
-#define GIB (1024.0 * 1024 * 1024)
-
-typedef struct Bench {
-    KlKernels k;
-    KlExec *ex;
-    KlDiag diag;
-    int threads, reps, ops, layers, text_tokens;
-    double peak, peak_core;             /* GFLOP/s of sgemm: by wall time, by processor time of one core */
-    const char *stages;
-    KlDitConfig dit;
-    KlVaeConfig vae;
-    KlTextEncoderConfig text;
-    const char *model;
-} Bench;
-
-/* -- time, memory -- */
-
-static double wall_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double cpu_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-typedef struct Timer { double wall, cpu; } Timer;
-
-static Timer timer_start(void)
-{
-    return (Timer){ wall_s(), cpu_s() };
-}
-
-static Timer timer_stop(Timer t)
-{
-    return (Timer){ wall_s() - t.wall, cpu_s() - t.cpu };
-}
-
-/* A line of /proc, in GiB; 0 where there is none. */
-static double proc_gib(const char *path, const char *key)
-{
-    FILE *f = fopen(path, "r");
-    char line[256];
-    double kb = 0;
-
-    while (f && fgets(line, sizeof(line), f))
-        if (!strncmp(line, key, strlen(key)))
-            kb = atof(line + strlen(key));
-    if (f)
-        fclose(f);
-    return kb / (1024 * 1024);
-}
-
-static void peak_reset(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-
-    if (!f)
-        return;
-    fputs("5", f);
-    fclose(f);
-}
-
-static void print_memory(double weights_gib)
-{
-    double hwm = proc_gib("/proc/self/status", "VmHWM:");
-
-    printf("  peak memory %.2f GiB, %.2f GiB of it weights\n", hwm, weights_gib);
-}
-
-static void print_rate(const Bench *b, const char *what, Timer t, double flops)
-{
-    double all = flops / t.wall * 1e-9, core = flops / t.cpu * 1e-9;
-
-    printf("  %-34s %8.3f s %7.1f GFLOP/s %4.0f %% of sgemm  (a core: %6.1f, %3.0f %%)\n", what, t.wall, all,
-           100 * all / b->peak, core, 100 * core / b->peak_core);
-    fflush(stdout);
-}
-
-static void keep_best(Timer *best, Timer t)
-{
-    if (!best->wall || t.wall < best->wall)
-        *best = t;
-}
-
-static float *alloc_f32(size_t n)
-{
-    float *p = aligned_alloc(64, (n * sizeof(*p) + 63) / 64 * 64);
-
-    if (!p) {
-        fprintf(stderr, "kling-bench: no memory for %.1f MiB\n", (double)n * 4 / (1024 * 1024));
-        exit(1);
-    }
-    for (size_t i = 0; i < n; i++)
-        p[i] = (float)(i * 2654435761u % 2048) / 1024.0f - 1;
-    return p;
-}
+#include "bench.h"
+#include "synth_model.h"
 
 /* -- the yardstick -- */
 
@@ -135,10 +27,10 @@ static float *alloc_f32(size_t n)
 static double sgemm_rate(const int size[3], double (*clock_s)(void))
 {
     int M = size[0], N = size[1], K = size[2];
-    float *a = alloc_f32((size_t)M * K), *w = alloc_f32((size_t)N * K), *c = alloc_f32((size_t)M * N);
-    double best = 0, until = wall_s() + 1;
+    float *a = bench_alloc_f32((size_t)M * K), *w = bench_alloc_f32((size_t)N * K), *c = bench_alloc_f32((size_t)M * N);
+    double best = 0, until = bench_wall_s() + 1;
 
-    for (int i = 0; i < 4 || (wall_s() < until && i < 50); i++) {
+    for (int i = 0; i < 4 || (bench_wall_s() < until && i < 50); i++) {
         double t = clock_s();
 
         dnnl_sgemm('N', 'T', M, N, K, 1, a, K, w, K, 0, c, N);
@@ -163,105 +55,15 @@ static void measure_peak(Bench *b)
         double all, core;
 
         omp_set_num_threads(b->threads);
-        all = sgemm_rate(size[i], wall_s);
+        all = sgemm_rate(size[i], bench_wall_s);
         omp_set_num_threads(1);
-        core = sgemm_rate(size[i], cpu_s);
+        core = sgemm_rate(size[i], bench_cpu_s);
         printf("  %4d x %4d x %4d %8.1f GFLOP/s  (a core: %6.1f)\n", size[i][0], size[i][1], size[i][2], all, core);
         fflush(stdout);
         b->peak = all > b->peak ? all : b->peak;
         b->peak_core = core > b->peak_core ? core : b->peak_core;
     }
     printf("  peak               %8.1f GFLOP/s  (a core: %6.1f)\n", b->peak, b->peak_core);
-}
-
-/* -- where time goes: the table's pointers wrapped -- */
-
-enum { OP_LINEAR, OP_ATTENTION, OP_CONV, OP_LAYER_NORM, OP_RMS_NORM, OP_QK_NORM_ROPE, OP_GATED_ADD, OP_ACTIVATE,
-       OP_PIXEL_NORM, OP_LINCOMB, OP_CONVERT, OP_COPY, OP_NB };
-static const char *const op_name[OP_NB] = { "linear", "attention", "conv", "layer_norm", "rms_norm", "qk_norm_rope",
-    "gated_add", "activate", "pixel_norm", "lincomb", "convert", "mem_copy" };
-static KlKernels real;
-static struct { double s; long calls; } spent[OP_NB];
-
-#define TIMED(op, call) do { double t_ = wall_s(); call; spent[op].s += wall_s() - t_; spent[op].calls++; } while (0)
-
-static void op_linear(KlExec *ex, const KlLinear *p) { TIMED(OP_LINEAR, real.linear(ex, p)); }
-static void op_attention(KlExec *ex, const KlAttention *p) { TIMED(OP_ATTENTION, real.attention(ex, p)); }
-static void op_layer_norm(KlExec *ex, const KlNorm *p) { TIMED(OP_LAYER_NORM, real.layer_norm(ex, p)); }
-static void op_rms_norm(KlExec *ex, const KlNorm *p) { TIMED(OP_RMS_NORM, real.rms_norm(ex, p)); }
-static void op_copy(KlExec *ex, void *d, const void *s, size_t n) { TIMED(OP_COPY, real.mem_copy(ex, d, s, n)); }
-static void op_convert(KlExec *ex, float *o, KlWeight w, int64_t n) { TIMED(OP_CONVERT, real.convert(ex, o, w, n)); }
-
-static void op_qk_norm_rope(KlExec *ex, float *x, int64_t ldx, int64_t S, int H, int E, const float *weight, float eps,
-                            const float *cos, const float *sin)
-{
-    TIMED(OP_QK_NORM_ROPE, real.qk_norm_rope(ex, x, ldx, S, H, E, weight, eps, cos, sin));
-}
-
-static void op_gated_add(KlExec *ex, float *x, const float *y, int64_t S, int64_t D, const float *gate,
-                         int64_t ldgate, int64_t group_rows)
-{
-    TIMED(OP_GATED_ADD, real.gated_add(ex, x, y, S, D, gate, ldgate, group_rows));
-}
-
-static void op_activate(KlExec *ex, float *y, const float *x, const float *mul, int64_t n, KlActivation act)
-{
-    TIMED(OP_ACTIVATE, real.activate(ex, y, x, mul, n, act));
-}
-
-static void op_lincomb(KlExec *ex, float *out, const float *const *x, const double *a, int n_in, int64_t n)
-{
-    TIMED(OP_LINCOMB, real.lincomb(ex, out, x, a, n_in, n));
-}
-
-static void op_conv(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual)
-{
-    TIMED(OP_CONV, real.conv(ex, c, out, src, residual));
-}
-
-static void op_pixel_norm(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
-                          KlActivation act)
-{
-    TIMED(OP_PIXEL_NORM, real.pixel_norm(ex, y, x, pixels, C, gamma, act));
-}
-
-static void wrap(KlKernels *k)
-{
-    real = *k;
-    k->linear = op_linear;
-    k->attention = op_attention;
-    k->layer_norm = op_layer_norm;
-    k->rms_norm = op_rms_norm;
-    k->qk_norm_rope = op_qk_norm_rope;
-    k->gated_add = op_gated_add;
-    k->activate = op_activate;
-    k->lincomb = op_lincomb;
-    k->convert = op_convert;
-    k->conv = op_conv;
-    k->pixel_norm = op_pixel_norm;
-    k->mem_copy = op_copy;
-}
-
-static void ops_reset(void)
-{
-    memset(spent, 0, sizeof(spent));
-}
-
-/* Of the last repetition, which took `wall` seconds. */
-static void ops_print(const Bench *b, double wall)
-{
-    double sum = 0;
-
-    if (!b->ops)
-        return;
-    for (int i = 0; i < OP_NB; i++) {
-        if (!spent[i].calls)
-            continue;
-        printf("    %-14s %8.3f s %5.1f %%  %ld calls\n", op_name[i], spent[i].s, 100 * spent[i].s / wall,
-               spent[i].calls);
-        sum += spent[i].s;
-    }
-    printf("    %-14s %8.3f s %5.1f %%\n", "the rest", wall - sum, 100 - 100 * sum / wall);
 }
 
 /* -- stages -- */
@@ -277,9 +79,9 @@ static void add_bytes(void *opaque, const char *name, int ndim, const int64_t *s
 }
 
 /* Random weights of a part; NULL with a line when memory is short. */
-static KlWeights *make_weights(Bench *b, SynthPart part, const void *cfg, KlDType dtype, void **mem, double *gib)
+static KlWeights *make_weights(SynthPart part, const void *cfg, KlDType dtype, void **mem, double *gib)
 {
-    double n = 0, have = proc_gib("/proc/meminfo", "MemAvailable:");
+    double n = 0, have = bench_proc_gib("/proc/meminfo", "MemAvailable:");
     KlWeights *w = NULL;
 
     synth_list(part, cfg, add_bytes, &n);
@@ -307,7 +109,7 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     const KlDitConfig *c = &b->dit;
     int F = (frames - 1) / 4 + 1, R = height / 8, W = width / 8, ret = -1;
     size_t n = (size_t)c->in_ch * F * R * W;
-    float *z = alloc_f32(n), *v = alloc_f32(n), *ctx = alloc_f32((size_t)b->text_tokens * c->text_dim);
+    float *z = bench_alloc_f32(n), *v = bench_alloc_f32(n), *ctx = bench_alloc_f32((size_t)b->text_tokens * c->text_dim);
     float t[64];
     KlDitSession *s = NULL;
     Timer best = { 0 }, at = { 0 }, set;
@@ -315,25 +117,25 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
 
     for (int i = 0; i < 64; i++)
         t[i] = 500;
-    peak_reset();
+    bench_peak_reset();
     if (F > 64 || kl_dit_session_create(dit, b->ex, &b->diag, F, R, W, &s) < 0)
         goto end;
-    set = timer_start();
+    set = bench_start();
     if (kl_dit_set_context(s, &b->diag, 0, ctx, b->text_tokens) < 0)
         goto end;
-    set = timer_stop(set);
+    set = bench_stop(set);
     for (int i = 0; i < b->reps; i++) {
-        ops_reset();
-        at = timer_start();
+        bench_reset_ops();
+        at = bench_start();
         if (kl_dit_forward(s, &b->diag, 0, z, t, v) < 0)
             goto end;
-        at = timer_stop(at);
-        keep_best(&best, at);
+        at = bench_stop(at);
+        bench_keep_best(&best, at);
     }
     snprintf(what, sizeof(what), "step %dx%dx%d, %d tokens", width, height, frames,
              F * (R / c->patch_h) * (W / c->patch_w));
-    print_rate(b, what, best, kl_dit_flops(s, 0));
-    ops_print(b, at.wall);
+    bench_print_rate(b, what, best, kl_dit_flops(s, 0));
+    bench_print_ops(b, at.wall);
     printf("  context of %d tokens, once per clip %6.3f s\n", b->text_tokens, set.wall);
     ret = 0;
 end:
@@ -353,7 +155,7 @@ static int stage_dit(Bench *b, const int (*size)[3], int n_sizes)
     int ret = 0;
 
     printf("transformer %s, %d layers, bf16 weights\n", b->model, b->dit.layers);
-    w = make_weights(b, SYNTH_DIT, &b->dit, KL_BF16, &mem, &gib);
+    w = make_weights(SYNTH_DIT, &b->dit, KL_BF16, &mem, &gib);
     if (!w)
         return 0;
     if (kl_dit_create(&b->diag, &dit, &b->k, w, &b->dit) < 0)
@@ -361,7 +163,7 @@ static int stage_dit(Bench *b, const int (*size)[3], int n_sizes)
     for (int i = 0; i < n_sizes && !ret; i++) {
         ret = dit_clip(b, dit, size[i][0], size[i][1], size[i][2]);
         if (!ret)
-            print_memory(gib);
+            bench_print_memory(gib);
     }
     kl_dit_destroy(&dit);
     kl_weights_close(&w);
@@ -379,30 +181,30 @@ static int count_picture(void *opaque, const float *x)
 static int vae_clip(Bench *b, const KlVae *vae, int width, int height)
 {
     int R = height / kl_vae_space_factor(vae), W = width / kl_vae_space_factor(vae), n = 0, ret = -1;
-    float *z = alloc_f32((size_t)b->vae.z_dim * R * W);
+    float *z = bench_alloc_f32((size_t)b->vae.z_dim * R * W);
     KlVaeDecoder *dec = NULL;
     Timer first, later = { 0 }, at = { 0 };
     char what[64];
 
-    peak_reset();
+    bench_peak_reset();
     if (kl_vae_decoder_create(vae, b->ex, &b->diag, R, W, &dec) < 0)
         goto end;
-    first = timer_start();
+    first = bench_start();
     if (kl_vae_decode(dec, &b->diag, z, (int64_t)R * W, count_picture, &n) < 0)
         goto end;
-    first = timer_stop(first);
+    first = bench_stop(first);
     for (int i = 0; i < b->reps; i++) {
-        ops_reset();
+        bench_reset_ops();
         n = 0;
-        at = timer_start();
+        at = bench_start();
         if (kl_vae_decode(dec, &b->diag, z, (int64_t)R * W, count_picture, &n) < 0)
             goto end;
-        at = timer_stop(at);
-        keep_best(&later, at);
+        at = bench_stop(at);
+        bench_keep_best(&later, at);
     }
     snprintf(what, sizeof(what), "decode %dx%d, %d frames of a clip", width, height, n);
-    print_rate(b, what, later, kl_vae_decode_flops(dec));
-    ops_print(b, at.wall);
+    bench_print_rate(b, what, later, kl_vae_decode_flops(dec));
+    bench_print_ops(b, at.wall);
     printf("  its first frame %8.3f s; a clip of %d frames %8.3f s\n", first.wall, n + 1, first.wall + later.wall);
     ret = 0;
 end:
@@ -420,7 +222,7 @@ static int stage_vae(Bench *b, const int (*size)[3], int n_sizes)
     int ret = 0;
 
     printf("VAE, base dimension %d, f32 weights\n", b->vae.base_dim);
-    w = make_weights(b, SYNTH_VAE, &b->vae, KL_F32, &mem, &gib);
+    w = make_weights(SYNTH_VAE, &b->vae, KL_F32, &mem, &gib);
     if (!w)
         return 0;
     if (kl_vae_create(&b->diag, &vae, &b->k, w, &b->vae) < 0)
@@ -428,7 +230,7 @@ static int stage_vae(Bench *b, const int (*size)[3], int n_sizes)
     for (int i = 0; i < n_sizes && !ret; i++) {
         ret = vae_clip(b, vae, size[i][0], size[i][1]);
         if (!ret)
-            print_memory(gib);
+            bench_print_memory(gib);
     }
     kl_vae_destroy(&vae);
     kl_weights_close(&w);
@@ -441,7 +243,7 @@ static int stage_text(Bench *b)
     const KlTextEncoderConfig *c = &b->text;
     double gib, inner = (double)c->heads * c->head_dim, n = b->text_tokens;
     double flops = c->layers * (2 * n * c->dim * (4 * inner + 3.0 * c->ffn) + 4 * n * n * inner);
-    float *out = alloc_f32((size_t)b->text_tokens * c->dim);
+    float *out = bench_alloc_f32((size_t)b->text_tokens * c->dim);
     int32_t *ids = calloc((size_t)b->text_tokens, sizeof(*ids));
     KlTextEncoder *te = NULL;
     KlWeights *w;
@@ -451,25 +253,25 @@ static int stage_text(Bench *b)
     int ret = ids ? 0 : -1;
 
     printf("text encoder, dimension %d, %d layers, bf16 weights\n", c->dim, c->layers);
-    peak_reset();
-    w = make_weights(b, SYNTH_TEXT_ENCODER, c, KL_BF16, &mem, &gib);
+    bench_peak_reset();
+    w = make_weights(SYNTH_TEXT_ENCODER, c, KL_BF16, &mem, &gib);
     if (w && kl_text_encoder_create(&b->diag, &te, &b->k, w, c) < 0)
         ret = failed(b);
     for (int i = 0; i < b->text_tokens && ids; i++)
         ids[i] = i * 499 % c->vocab;
     for (int i = 0; i < b->reps && w && !ret; i++) {
-        ops_reset();
-        at = timer_start();
+        bench_reset_ops();
+        at = bench_start();
         if (kl_text_encoder_run(te, b->ex, &b->diag, ids, b->text_tokens, out) < 0)
             ret = failed(b);
-        at = timer_stop(at);
-        keep_best(&best, at);
+        at = bench_stop(at);
+        bench_keep_best(&best, at);
     }
     if (w && !ret) {
         snprintf(what, sizeof(what), "encode %d tokens", b->text_tokens);
-        print_rate(b, what, best, flops);
-        ops_print(b, at.wall);
-        print_memory(gib);
+        bench_print_rate(b, what, best, flops);
+        bench_print_ops(b, at.wall);
+        bench_print_memory(gib);
     }
     kl_text_encoder_destroy(&te);
     kl_weights_close(&w);
@@ -477,116 +279,6 @@ static int stage_text(Bench *b)
     free(ids);
     free(out);
     return ret;
-}
-
-/* -- single ops, at the shapes of the released models -- */
-
-static void bench_linear(Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtype, KlActivation act)
-{
-    static const char *const name[] = { "f32", "f16", "bf16" };
-    float *x = alloc_f32((size_t)(M * K)), *y = alloc_f32((size_t)(M * N)), *w = alloc_f32((size_t)(N * K));
-    KlLinear p = { .x = x, .ldx = K, .w = { w, dtype }, .y = y, .ldy = N, .M = M, .N = N, .K = K, .act = act };
-    Timer best = { 0 };
-    char what[64];
-
-    if (dtype != KL_F32)
-        memset(w, 0x3c, (size_t)(N * K) * 2);       /* about 1 in either 16-bit form */
-    if (!b->k.exec_reserve(b->ex, b->k.linear_scratch(b->ex, M, N, K, dtype))) {
-        for (int i = 0; i < b->reps + 1; i++) {
-            Timer at = timer_start();
-
-            b->k.linear(b->ex, &p);
-            keep_best(&best, timer_stop(at));
-        }
-        snprintf(what, sizeof(what), "linear %s %dx%dx%d%s", name[dtype], (int)M, (int)N, (int)K, act ? " gelu" : "");
-        print_rate(b, what, best, 2.0 * (double)M * (double)N * (double)K);
-    }
-    free(x);
-    free(y);
-    free(w);
-}
-
-static void bench_attention(Bench *b, int S, int Sk, int H, int E)
-{
-    size_t D = (size_t)H * E;
-    float *q = alloc_f32(S * D), *k = alloc_f32(Sk * D), *v = alloc_f32(Sk * D), *o = alloc_f32(S * D);
-    KlAttention p = { .q = q, .ldq = (int64_t)D, .k = k, .ldk = (int64_t)D, .v = v, .ldv = (int64_t)D, .out = o,
-                      .ldo = (int64_t)D, .Sq = S, .Sk = Sk, .H = H, .E = E, .scale = 0.1f };
-    Timer best = { 0 };
-    char what[64];
-
-    if (!b->k.exec_reserve(b->ex, b->k.attention_scratch(b->ex, S, Sk, H, E))) {
-        for (int i = 0; i < b->reps + 1; i++) {
-            Timer at = timer_start();
-
-            b->k.attention(b->ex, &p);
-            keep_best(&best, timer_stop(at));
-        }
-        snprintf(what, sizeof(what), "attention %dx%d, %d heads of %d", S, Sk, H, E);
-        print_rate(b, what, best, 4.0 * S * Sk * (double)D);
-    }
-    free(q);
-    free(k);
-    free(v);
-    free(o);
-}
-
-static void bench_conv(Bench *b, const KlConvDesc *d)
-{
-    int oR = kl_conv_out(d->R, d->up2, d->kh, d->stride, d->pad_top + d->pad_bottom);
-    int oW = kl_conv_out(d->W, d->up2, d->kw, d->stride, d->pad_left + d->pad_right);
-    size_t n_in = (size_t)d->R * d->W * d->ic, n_out = (size_t)oR * oW * d->oc;
-    size_t n_w = (size_t)d->ic * d->oc * d->kt * d->kh * d->kw;
-    float *x = alloc_f32(n_in), *y = alloc_f32(n_out), *w = alloc_f32(n_w);
-    const float *src[3] = { x, x, x };
-    KlConvWeights *cw = NULL;
-    KlConv *c = NULL;
-    Timer best = { 0 };
-    char what[64];
-
-    if (!b->k.conv_weights_create(&b->k, &cw, (KlWeight){ w, KL_F32 }, NULL, d->ic, d->oc, d->kt, d->kh, d->kw) &&
-        !b->k.conv_create(b->ex, &c, d, cw) && !b->k.exec_reserve(b->ex, b->k.conv_scratch(c))) {
-        for (int i = 0; i < b->reps + 1; i++) {
-            Timer at = timer_start();
-
-            b->k.conv(b->ex, c, y, src, NULL);
-            keep_best(&best, timer_stop(at));
-        }
-        snprintf(what, sizeof(what), "conv %dx%dx%d %d->%d %dx%d%s", d->kt, d->kh, d->kw, d->ic, d->oc, oW, oR,
-                 d->up2 ? " up" : "");
-        print_rate(b, what, best, 2.0 * (double)n_out * d->ic * d->kt * d->kh * d->kw);
-    }
-    b->k.conv_destroy(&c);
-    b->k.conv_weights_destroy(&cw);
-    free(x);
-    free(y);
-    free(w);
-}
-
-static void stage_single_ops(Bench *b)
-{
-    static const KlConvDesc conv[] = {
-        { 16, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 32, 32 },   { 384, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 32, 32 },
-        { 384, 768, 3, 1, 1, 1, 0, 0, 0, 0, 0, 32, 32 },  { 384, 192, 1, 3, 3, 1, 1, 1, 1, 1, 1, 32, 32 },
-        { 192, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 64, 64 },  { 192, 192, 3, 3, 3, 1, 1, 1, 1, 1, 0, 128, 128 },
-        { 192, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 128, 128 }, { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256 },
-        { 96, 3, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256 },   { 96, 96, 1, 3, 3, 2, 0, 0, 1, 1, 0, 256, 256 },
-    };
-
-    printf("single ops\n");
-    bench_linear(b, 512, 1536, 1536, KL_BF16, KL_ACT_NONE);
-    bench_linear(b, 512, 1536, 1536, KL_F32, KL_ACT_NONE);
-    bench_linear(b, 512, 8960, 1536, KL_BF16, KL_ACT_GELU_TANH);
-    bench_linear(b, 512, 1536, 8960, KL_F16, KL_ACT_NONE);
-    bench_linear(b, 1560, 1536, 1536, KL_BF16, KL_ACT_NONE);
-    bench_linear(b, 512, 4096, 4096, KL_BF16, KL_ACT_NONE);
-    bench_linear(b, 1, 9216, 1536, KL_BF16, KL_ACT_NONE);
-    bench_attention(b, 512, 512, 12, 128);
-    bench_attention(b, 1560, 1560, 12, 128);
-    bench_attention(b, 512, 512, 64, 64);
-    bench_attention(b, 1024, 1024, 1, 384);
-    for (size_t i = 0; i < sizeof(conv) / sizeof(conv[0]); i++)
-        bench_conv(b, &conv[i]);
 }
 
 /* -- the program -- */
@@ -635,7 +327,7 @@ static void print_machine(const Bench *b)
         fclose(f);
     line[strcspn(line, "\n")] = 0;
     printf("%s, %ld CPUs, %.1f GiB; %s, %d threads\n", strchr(line, ':') ? strchr(line, ':') + 2 : "unknown CPU",
-           sysconf(_SC_NPROCESSORS_ONLN), proc_gib("/proc/meminfo", "MemTotal:"), b->k.name, b->threads);
+           sysconf(_SC_NPROCESSORS_ONLN), bench_proc_gib("/proc/meminfo", "MemTotal:"), b->k.name, b->threads);
 }
 
 static void usage(FILE *f, int threads)
@@ -676,7 +368,7 @@ static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
     int ret = 0;
 
     if (b->ops)
-        wrap(&b->k);
+        bench_wrap_ops(&b->k);
     if (b->k.exec_create(&b->k, &b->ex, &p) < 0) {
         fprintf(stderr, "kling-bench: cannot start %d threads\n", b->threads);
         return -1;
@@ -684,7 +376,7 @@ static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
     print_machine(b);
     measure_peak(b);
     if (ops_only)
-        stage_single_ops(b);
+        bench_single_ops(b);
     if (!ops_only && strstr(b->stages, "dit"))
         ret |= stage_dit(b, size, n_sizes);
     if (!ops_only && strstr(b->stages, "vae"))

@@ -1,0 +1,98 @@
+/*
+ * Clocks, memory and lines of kling-bench.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+
+double bench_wall_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double bench_cpu_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+Timer bench_start(void)
+{
+    return (Timer){ bench_wall_s(), bench_cpu_s() };
+}
+
+Timer bench_stop(Timer t)
+{
+    return (Timer){ bench_wall_s() - t.wall, bench_cpu_s() - t.cpu };
+}
+
+/* A line of /proc, in GiB; 0 where there is none. */
+double bench_proc_gib(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    char line[256];
+    double kb = 0;
+
+    while (f && fgets(line, sizeof(line), f))
+        if (!strncmp(line, key, strlen(key)))
+            kb = atof(line + strlen(key));
+    if (f)
+        fclose(f);
+    return kb / (1024 * 1024);
+}
+
+void bench_peak_reset(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+
+    if (!f)
+        return;
+    fputs("5", f);
+    fclose(f);
+}
+
+void bench_print_memory(double weights_gib)
+{
+    double hwm = bench_proc_gib("/proc/self/status", "VmHWM:");
+
+    printf("  peak memory %.2f GiB, %.2f GiB of it weights\n", hwm, weights_gib);
+}
+
+void bench_print_rate(const Bench *b, const char *what, Timer t, double flops)
+{
+    double all = flops / t.wall * 1e-9, core = flops / t.cpu * 1e-9;
+
+    printf("  %-34s %8.3f s %7.1f GFLOP/s %4.0f %% of sgemm  (a core: %6.1f, %3.0f %%)\n", what, t.wall, all,
+           100 * all / b->peak, core, 100 * core / b->peak_core);
+    fflush(stdout);
+}
+
+void bench_keep_best(Timer *best, Timer t)
+{
+    if (!best->wall || t.wall < best->wall)
+        *best = t;
+}
+
+float *bench_alloc_f32(size_t n)
+{
+    float *p = aligned_alloc(64, (n * sizeof(*p) + 63) / 64 * 64);
+
+    if (!p) {
+        fprintf(stderr, "kling-bench: no memory for %.1f MiB\n", (double)n * 4 / (1024 * 1024));
+        exit(1);
+    }
+    for (size_t i = 0; i < n; i++)
+        p[i] = (float)(i * 2654435761u % 2048) / 1024.0f - 1;
+    return p;
+}
+
