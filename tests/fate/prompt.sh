@@ -9,7 +9,8 @@ printf '%s\n' "it's 5:30, [red] 猫; a\\b" > "$tmp/quotes.txt"
 same prompt_escaped "$small:prompt_file=$tmp/quotes.txt" \
     "$small:prompt=it\\\\\\'s 5\\\\:30\\, \\[red\\] 猫\\; a\\\\\\\\b"
 printf '\357\273\277red\r\n' > "$tmp/dos.txt"
-same prompt_bom_crlf "$small:prompt_file=$tmp/dos.txt" "$small:prompt=red"
+ff -filter_complex "kling=$small:prompt_file=$tmp/dos.txt,metadata=print:file=$tmp/meta" -f null -
+expect prompt_bom_crlf "$(sed -n 's/^lavfi.kling.prompt=//p' "$tmp/meta")" red
 : > "$tmp/empty.txt"
 same prompt_empty_file "$small:prompt_file=$tmp/empty.txt" "$small"
 same prompt_empty "$small:prompt=" "$small"
