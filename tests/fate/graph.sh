@@ -8,7 +8,7 @@ q=$quick:guidance=1:prompt=red:size=32x32
 two="kling=$q:frames=5[a];kling=$q:seed=2:frames=5[b]"
 
 # Frames that pass other filters unchanged, or changed by whole numbers alone, are the same in every version.
-crc graph_split   -filter_complex "kling=$q:frames=3,split[a][b];[a][b]hstack"
+crc graph_split   -filter_complex "kling=$q:frames=3,split[a][b];[b]crop=8:8[c];[a][c]overlay=20:4:format=gbrp"
 crc graph_concat  -filter_complex "$two;[a][b]concat"
 crc graph_fps     -filter_complex "kling=$q:frames=5:rate=24,fps=12"
 crc graph_crop    -filter_complex "kling=$q:frames=2,crop=16:8:4:2,pad=32:32:8:12"
@@ -61,8 +61,8 @@ fi
 if needs graph_x264 encoder libx264; then
     chain graph_x264 h264,32,32,9 "$tmp/out.mp4" -f lavfi -i "kling=$q" -c:v libx264 -pix_fmt yuv420p
     expect graph_x264_time "$(probe "$tmp/out.mp4" stream=r_frame_rate,duration)" 16/1,0.562500
-    chain graph_x264_mix h264,64,32,5 "$tmp/mix.mp4" -f lavfi -i "kling=$q:frames=5" -f lavfi -i "testsrc=s=32x32:r=16" \
-        -filter_complex '[0][1]hstack=shortest=1,format=yuv420p' -c:v libx264
+    chain graph_x264_mix h264,64,48,5 "$tmp/mix.mp4" -f lavfi -i "kling=$q:frames=5" -f lavfi -i "testsrc=s=64x48:r=16" \
+        -filter_complex '[1][0]overlay=8:8:shortest=1,format=yuv420p' -c:v libx264
 fi
 # ffv1 keeps every bit
 a=$(md5 "$q:frames=3,format=gbrp")
@@ -75,8 +75,8 @@ if needs graph_png encoder png; then
 fi
 # in a graph with another input, which configures it late
 ff -f lavfi -i "testsrc=s=32x32:r=16:d=0.25" -c:v ffv1 "$tmp/in.mkv"
-chain graph_late ffv1,64,32,4 "$tmp/late.mkv" -i "$tmp/in.mkv" -filter_complex "kling=$q:frames=4[k];[0][k]hstack,format=gbrp" \
-    -c:v ffv1
+chain graph_late ffv1,32,32,4 "$tmp/late.mkv" -i "$tmp/in.mkv" \
+    -filter_complex "kling=$q:frames=4,crop=16:16[k];[0][k]overlay=8:8,format=gbrp" -c:v ffv1
 # the options that stop early
 chain graph_t ffv1,32,32,2 "$tmp/t.mkv" -f lavfi -t 0.125 -i "kling=$q" -c:v ffv1
 chain graph_trim ffv1,32,32,3 "$tmp/t.mkv" -f lavfi -i "kling=$q,trim=end_frame=3" -c:v ffv1

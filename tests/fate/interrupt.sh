@@ -44,7 +44,7 @@ done
 stop interrupt_term TERM 'seed 1$' "$tmp/term.mkv" -filter_complex "kling=$busy:steps=1000" -c:v ffv1
 # two at once, and one after the other: none begins after the signal
 stop interrupt_two INT 'seed 1$' "$tmp/two.mkv" \
-    -filter_complex "kling=$busy:steps=1000[a];kling=$busy:steps=1000[b];[a][b]hstack" -c:v ffv1
+    -filter_complex "kling=$busy:steps=1000[a];kling=$busy:steps=1000[b];[a][b]overlay" -c:v ffv1
 stop interrupt_concat INT 'seed 1$' "$tmp/concat.mkv" \
     -filter_complex "kling=$busy:steps=1000[a];kling=$busy:steps=1000[b];[a][b]concat" -c:v ffv1
 expect interrupt_concat_begun "$(grep -Ec 'frames, seed' "$log")" 1

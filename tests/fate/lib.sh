@@ -26,6 +26,10 @@ done_testing() {
 for prog in "$FFMPEG" "$FFPROBE" "$BUILD/bin/kling-synth"; do
     [ -x "$prog" ] || { echo "not ok fate: $prog is missing"; exit 1; }
 done
+# Sanitizers are slow and want the whole address space.
+if ldd "$FFMPEG" 2> /dev/null | grep -Eq 'lib(a|t|ub)san'; then
+    KLING_SANITIZED=1
+fi
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/kling-fate.XXXXXX") || exit 1
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 143' HUP INT TERM
