@@ -42,8 +42,8 @@ MAJOR := $(call version_part,MAJOR)
 VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 
 # ---- flags ------------------------------------------------------------------------------------------------
-OPT     := $(if $(filter yes,$(DEBUG)),-O0,-O3)
-OPT_REF := $(if $(filter yes,$(DEBUG)),-O0,-O2)
+OPT     := $(if $(filter yes,$(DEBUG)),-O0,$(if $(SAN_FLAGS),-O1,-O3))
+OPT_REF := $(if $(filter yes,$(DEBUG)),-O0,$(if $(SAN_FLAGS),-O1,-O2))
 WARN    := -Wall -Wextra -Wshadow -Wvla
 CPPFLAGS_ALL := -D_GNU_SOURCE -I. $(if $(S),-I$(SRC_DIR)) -I$(S)include $(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS)
 COMMON  := -g -fPIC -fvisibility=hidden -ffp-contract=off -pthread $(SAN_FLAGS)
