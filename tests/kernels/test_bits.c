@@ -5,6 +5,9 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
+ * Contraction would not show: a product of two f32 is exact in double. What
+ * shows is a sum or a function in f32 where double is meant.
+ *
  * A change here that is meant (a formula of ref) changes what flags=bitexact
  * gives, and so the references of the command-line tests as well.
  */
