@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
@@ -23,6 +24,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
             __builtin_trap(); \
         } \
     } while (0)
+
+/* Inputs that the code took for good. Each target begins by showing that its own good inputs are: a target whose
+ * inputs are all refused at the door tests nothing. */
+static int fuzz_accepted;
 
 /** The path of a file that holds these bytes; the same file each time. */
 static inline const char *fuzz_file(const uint8_t *data, size_t size)

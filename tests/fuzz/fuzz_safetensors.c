@@ -4,7 +4,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Input: a byte; even: the rest is the file; odd: the rest is the header's
- * text, to which the length in front and 64 bytes of data are added.
+ * text, to which the length in front, spaces that align the data, and 64 bytes
+ * of data are added.
  */
 #include <stdlib.h>
 
@@ -55,7 +56,7 @@ static void use(const KlTensor *t, int n, const uint8_t *file, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const int framed = size && data[0] % 2;
-    size_t n = size ? size - 1 : 0, total = framed ? 8 + n + 64 : n;
+    size_t n = size ? size - 1 : 0, header = (n + 7) / 8 * 8, total = framed ? 8 + header + 64 : n;
     uint8_t *file = aligned_alloc(16, (total + 15) / 16 * 16 + 16);
     KlDiag d = { 0 };
     KlTensor *t;
@@ -64,17 +65,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!file)
         return 0;
     if (framed) {
-        memset(file, 0, total);
+        memset(file, ' ', total);
         for (int i = 0; i < 8; i++)
-            file[i] = (uint8_t)(n >> 8 * i);
+            file[i] = (uint8_t)(header >> 8 * i);
         memcpy(file + 8, data + 1, n);
     } else if (n) {
         memcpy(file, data + 1, n);
     }
-    if (!kl_safetensors_parse(&d, "fuzz", file, total, &t, &count))
+    if (!kl_safetensors_parse(&d, "fuzz", file, total, &t, &count)) {
         use(t, count, file, total);
-    else
+        fuzz_accepted++;
+    } else {
         FUZZ_MUST(d.error[0] && !t);
+    }
     kl_safetensors_free(t, count);
     free(file);
     return 0;
@@ -85,17 +88,27 @@ static const char good[] =
     "\1{\"__metadata__\":{\"format\":\"pt\"},"
     "\"shared.weight\":{\"dtype\":\"F16\",\"shape\":[4,2],\"data_offsets\":[0,16]},"
     "\"blocks.0.attn.q.weight\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[16,32]},"
-    "\"patch_embedding.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2,1,2,2],\"data_offsets\":[32,64]}}        ";
+    "\"patch_embedding.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2,1,2,2],\"data_offsets\":[32,64]}}";
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    LLVMFuzzerTestOneInput((const uint8_t *)good, sizeof(good) - 1);
+    FUZZ_MUST(fuzz_accepted == 1);
+    return 0;
+}
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
-    uint8_t raw[sizeof(good) + 80] = { 0 };
-    const size_t n = sizeof(good) - 2;
+    uint8_t raw[sizeof(good) + 88] = { 0 };
+    const size_t n = sizeof(good) - 2, header = (n + 7) / 8 * 8;
 
     if (seed % 128 >= 64)
         return fuzz_mutate(data, size, max_size, seed, (const uint8_t *)good, n + 1);
-    raw[1] = (uint8_t)n;
-    raw[2] = (uint8_t)(n >> 8);
+    raw[1] = (uint8_t)header;
+    raw[2] = (uint8_t)(header >> 8);
+    memset(raw + 9, ' ', header);
     memcpy(raw + 9, good + 1, n);
-    return fuzz_mutate(data, size, max_size, seed, raw, 9 + n + 64);
+    return fuzz_mutate(data, size, max_size, seed, raw, 9 + header + 64);
 }

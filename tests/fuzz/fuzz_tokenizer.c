@@ -52,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memset(file, 0xee, size);       /* the bytes were copied */
         encode(t, prompt);
         encode(t, "a b\xc3\xa9 <b>&amp;\xe2\x96\x81</s>");
+        fuzz_accepted++;
     } else {
         FUZZ_MUST(d.error[0] && !t);
     }
@@ -108,6 +109,18 @@ static size_t good_spm(uint8_t *p)
         n += put_piece(p + n, pieces[i], -(float)i, 1);
     n += put_field(p + n, 2, trainer, sizeof(trainer));
     return n + put_field(p + n, 3, normalizer, put_field(normalizer, 2, charsmap, sizeof(charsmap)));
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    uint8_t spm[512];
+
+    (void)argc;
+    (void)argv;
+    LLVMFuzzerTestOneInput((const uint8_t *)good_json, sizeof(good_json) - 1);
+    LLVMFuzzerTestOneInput(spm, good_spm(spm));
+    FUZZ_MUST(fuzz_accepted == 2);
+    return 0;
 }
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
