@@ -18,7 +18,8 @@ static const char *const op_name[OP_NB] = { "linear", "attention", "conv", "laye
 static KlKernels real;
 static struct { double s; long calls; } spent[OP_NB];
 
-#define TIMED(op, call) do { double t_ = bench_wall_s(); call; spent[op].s += bench_wall_s() - t_; spent[op].calls++; } while (0)
+#define TIMED(op, call) \
+    do { double t_ = bench_wall_s(); call; spent[op].s += bench_wall_s() - t_; spent[op].calls++; } while (0)
 
 static void op_linear(KlExec *ex, const KlLinear *p) { TIMED(OP_LINEAR, real.linear(ex, p)); }
 static void op_attention(KlExec *ex, const KlAttention *p) { TIMED(OP_ATTENTION, real.attention(ex, p)); }
@@ -104,7 +105,8 @@ void bench_print_ops(const Bench *b, double wall)
 static void bench_linear(Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtype, KlActivation act)
 {
     static const char *const name[] = { "f32", "f16", "bf16" };
-    float *x = bench_alloc_f32((size_t)(M * K)), *y = bench_alloc_f32((size_t)(M * N)), *w = bench_alloc_f32((size_t)(N * K));
+    float *x = bench_alloc_f32((size_t)(M * K)), *y = bench_alloc_f32((size_t)(M * N));
+    float *w = bench_alloc_f32((size_t)(N * K));
     KlLinear p = { .x = x, .ldx = K, .w = { w, dtype }, .y = y, .ldy = N, .M = M, .N = N, .K = K, .act = act };
     Timer best = { 0 };
     char what[64];
@@ -129,7 +131,8 @@ static void bench_linear(Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtyp
 static void bench_attention(Bench *b, int S, int Sk, int H, int E)
 {
     size_t D = (size_t)H * E;
-    float *q = bench_alloc_f32(S * D), *k = bench_alloc_f32(Sk * D), *v = bench_alloc_f32(Sk * D), *o = bench_alloc_f32(S * D);
+    float *q = bench_alloc_f32(S * D), *k = bench_alloc_f32(Sk * D);
+    float *v = bench_alloc_f32(Sk * D), *o = bench_alloc_f32(S * D);
     KlAttention p = { .q = q, .ldq = (int64_t)D, .k = k, .ldk = (int64_t)D, .v = v, .ldv = (int64_t)D, .out = o,
                       .ldo = (int64_t)D, .Sq = S, .Sk = Sk, .H = H, .E = E, .scale = 0.1f };
     Timer best = { 0 };

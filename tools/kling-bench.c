@@ -109,7 +109,8 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     const KlDitConfig *c = &b->dit;
     int F = (frames - 1) / 4 + 1, R = height / 8, W = width / 8, ret = -1;
     size_t n = (size_t)c->in_ch * F * R * W;
-    float *z = bench_alloc_f32(n), *v = bench_alloc_f32(n), *ctx = bench_alloc_f32((size_t)b->text_tokens * c->text_dim);
+    float *z = bench_alloc_f32(n), *v = bench_alloc_f32(n);
+    float *ctx = bench_alloc_f32((size_t)b->text_tokens * c->text_dim);
     float t[64];
     KlDitSession *s = NULL;
     Timer best = { 0 }, at = { 0 }, set;

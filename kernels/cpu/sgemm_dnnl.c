@@ -10,7 +10,10 @@
 #include "kernels/cpu/cpu.h"
 
 #include <dnnl.h>
-#include <omp.h>
+
+/* Of <omp.h>, which clang has only with a runtime of its own. */
+int omp_get_max_threads(void);
+void omp_set_num_threads(int n);
 
 /* The library failed (its packing buffers did not fit in memory): slow, but the op cannot fail. */
 static void plain_sgemm(int ta, int tb, int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
