@@ -41,7 +41,8 @@ no model_empty    'emptydir' "$quick:model=$tmp/emptydir"
 for part in text_encoder transformer vae tokenizer; do
     cp -r "$MODEL" "$tmp/no_$part"
     rm -r "$tmp/no_$part/$part"
-    refuses "model_without_$part" "no (the )?(${part}|text encoder|VAE).*no_$part" -f lavfi -i "kling=$quick:model=$tmp/no_$part"
+    refuses "model_without_$part" "no (${part}|text encoder|VAE).*no_$part" -f lavfi \
+        -i "kling=$quick:model=$tmp/no_$part"
 done
 cp -r "$MODEL" "$tmp/cut"
 f=$(find "$tmp/cut/vae" -name '*.safetensors' | head -n 1)

@@ -34,7 +34,8 @@ if needs graph_drawtext filter drawtext; then
     # two pictures, with and without text: the text must show
     font=$(fc-match -f '%{file}' sans 2> /dev/null)
     plain=$(md5 "$q:frames=1:size=64x64,format=rgb24")
-    text=$(md5 "$q:frames=1:size=64x64,format=rgb24,drawtext=text=Hi:fontsize=30:fontcolor=white${font:+:fontfile=$font}")
+    draw=drawtext=text=Hi:fontsize=30:fontcolor=white${font:+:fontfile=$font}
+    text=$(md5 "$q:frames=1:size=64x64,format=rgb24,$draw")
     if [ "$text" != failed ] && [ "$text" != "$plain" ]; then ok graph_drawtext; else fail graph_drawtext "no text"; fi
 fi
 if needs graph_ass filter ass; then
@@ -61,14 +62,15 @@ fi
 if needs graph_x264 encoder libx264; then
     chain graph_x264 h264,32,32,9 "$tmp/out.mp4" -f lavfi -i "kling=$q" -c:v libx264 -pix_fmt yuv420p
     expect graph_x264_time "$(probe "$tmp/out.mp4" stream=r_frame_rate,duration)" 16/1,0.562500
-    chain graph_x264_mix h264,64,48,5 "$tmp/mix.mp4" -f lavfi -i "kling=$q:frames=5" -f lavfi -i "testsrc=s=64x48:r=16" \
-        -filter_complex '[1][0]overlay=8:8:shortest=1,format=yuv420p' -c:v libx264
+    chain graph_x264_mix h264,64,48,5 "$tmp/mix.mp4" -f lavfi -i "kling=$q:frames=5" \
+        -f lavfi -i "testsrc=s=64x48:r=16" -filter_complex '[1][0]overlay=8:8:shortest=1,format=yuv420p' -c:v libx264
 fi
 # ffv1 keeps every bit
 a=$(md5 "$q:frames=3,format=gbrp")
 ff -f lavfi -i "kling=$q:frames=3,format=gbrp" -c:v ffv1 "$tmp/out.mkv"
 ff -i "$tmp/out.mkv" -c:v rawvideo -pix_fmt gbrp -enc_time_base 1/16 -f framemd5 -fflags +bitexact "$tmp/back"
-expect graph_ffv1 "$(grep -v '^#' "$tmp/back" | cut -d , -f 6 | md5sum)" "$(grep -v '^#' "$tmp/md5" | cut -d , -f 6 | md5sum)"
+hashes() { grep -v '^#' "$1" | cut -d , -f 6 | md5sum; }
+expect graph_ffv1 "$(hashes "$tmp/back")" "$(hashes "$tmp/md5")"
 [ "$a" != failed ] || fail graph_ffv1_source "no frames"
 if needs graph_png encoder png; then
     chain graph_png png,32,32,1 "$tmp/out.png" -f lavfi -i "kling=$q:frames=1" -update 1 -frames:v 1

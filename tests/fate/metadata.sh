@@ -12,7 +12,8 @@ expect metadata_model  "$(grep -c '^lavfi.kling.model=model$' "$tmp/meta")" 2
 expect metadata_step_ms "$(grep -Ec '^lavfi.kling.step_ms=[0-9]+\.[0-9]{3}$' "$tmp/meta")" 2
 
 # the way that ffprobe's users see it
-"$FFPROBE" -v error -f lavfi -i "kling=$small:prompt=red" -show_entries frame_tags -of default=nk=0 > "$tmp/tags" 2> "$log"
+"$FFPROBE" -v error -f lavfi -i "kling=$small:prompt=red" -show_entries frame_tags -of default=nk=0 \
+    > "$tmp/tags" 2> "$log"
 expect metadata_ffprobe "$(grep -c '^TAG:lavfi.kling.prompt=red$' "$tmp/tags")" 1
 
 # no prompt is an empty one

@@ -12,10 +12,10 @@ ff -v verbose -filter_complex "kling=$small:prompt=red[a];kling=$small:prompt=bl
 expect share_graph "$(opened) $(shared) $(begun)" '1 1 2'
 ff -v verbose -f lavfi -i "kling=$small" -f lavfi -i "kling=$small:seed=2" -filter_complex '[0][1]concat' -f null -
 expect share_inputs "$(opened) $(shared) $(begun)" '1 1 2'
-ff -v verbose -filter_complex "kling=$small[a];kling=$small:model=$MODEL/../model[b];[a][b]concat" -f null -
+ff -v verbose -filter_complex "kling=${small}[a];kling=$small:model=$MODEL/../model[b];[a][b]concat" -f null -
 expect share_other_spelling "$(opened) $(shared)" '1 1'
 cp -r "$MODEL" "$tmp/model2"
-ff -v verbose -filter_complex "kling=$small[a];kling=$small:model=$tmp/model2[b];[a][b]concat" -f null -
+ff -v verbose -filter_complex "kling=${small}[a];kling=$small:model=$tmp/model2[b];[a][b]concat" -f null -
 expect share_not_others "$(opened) $(shared)" '2 0'
 
 # a graph that is set up but never asked begins no clip
