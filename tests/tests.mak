@@ -32,23 +32,18 @@ $(SAMPLE_BIN): $(B)/%: $(S)%.c $(S)include/kling/kling.h | $(LIB_SO) $(LIB_PC)
 	$(call say,LINK,$@)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 $(SAN_FLAGS) $(EXTRA_CFLAGS) -o $@ $< \
 		$$($(KLING_PC) --cflags --libs kling) -lm -Wl,-rpath,$(ABS_B)/lib $(LDFLAGS_ALL)
 
-# Programs on libavfilter, linked with the FFmpeg that build/bin/ffmpeg comes from.
+# Programs on libavfilter, linked with the static libraries and what they need of the FFmpeg that build/bin/ffmpeg
+# comes from. Its uninstalled pkg-config files have include paths that only hold inside its own build.
 FATE_SRC := $(sort $(call src_in,tests/fate/*.c))
 FATE_BIN := $(patsubst %.c,$(B)/%,$(FATE_SRC))
-FF_LIBS := avdevice avfilter avformat avcodec swresample swscale avutil
-FF_PC_DIRS := $(subst $(empty) $(empty),:,$(foreach l,$(FF_LIBS),$(abspath $(FF_DIR))/lib$(l)))
 
-# The libav* programs need their libraries' pkg-config files, which a build of the programs alone does not make.
-$(FF_DIR)/.pc: $(FF_DIR)/.built
-	+$(Q)$(MAKE) -C $(FF_DIR) $(foreach l,$(FF_LIBS),lib$(l)/lib$(l)-uninstalled.pc) > $(FF_DIR)/pc.out 2>&1 || \
-		{ tail -n 20 $(FF_DIR)/pc.out; false; }
-	@touch $@
-
-$(FATE_BIN): $(B)/%: $(S)%.c $(FF_DIR)/.pc
+$(FATE_BIN): $(B)/%: $(S)%.c $(FF_DIR)/.built
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 $(SAN_FLAGS) $(EXTRA_CFLAGS) -o $@ $< \
-		$$(PKG_CONFIG_PATH=$(FF_PC_DIRS):$(ABS_B)/lib/pkgconfig $(PKG_CONFIG) --static --cflags --libs \
-		libavfilter libavformat libavcodec libavutil) -Wl,-rpath,$(ABS_B)/lib $(LDFLAGS_ALL)
+	$(call say,LINK,$@)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 $(SAN_FLAGS) $(EXTRA_CFLAGS) \
+		-I$(FF_DIR) -I$(FF_DIR)/../src -o $@ $< \
+		-Wl,--start-group $$(ls $(FF_DIR)/lib*/lib*.a) -Wl,--end-group \
+		$$(sed -n 's/^EXTRALIBS-[a-z0-9]*=//p' $(FF_DIR)/ffbuild/config.mak) \
+		-Wl,-rpath,$(ABS_B)/lib $(LDFLAGS_ALL)
 
 # ---- fuzz targets: the library once more, with clang ----------------------------------------------------
 FUZZ_SRC := $(sort $(call src_in,tests/fuzz/fuzz_*.c))
