@@ -6,6 +6,7 @@
 #
 # The frames are stored as the pipeline's output_type="np" gives them, in [0,1], rounded to 16 bits
 # (a rounding of 7.6e-6, against a tolerance of 1e-3).
+# Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import json
 import pathlib

@@ -55,7 +55,8 @@ TEXTS = [
     "\u115f\u1160 \u3164 \uffa0", "0.5x 16:9 24fps 480x832 50% (1+1=2)",
     "\ud7ff \ue000 \U0010fffd \ufffd", "¨ ´ ¸ ˘ ͺ", "× and ÷ and ± 5°", "don't & won't &rsquo;tis",
     "\u2460\u0301 ™\u0301 \u00bd\u0308x \u33a1\u0323",
-    "a &lt&#59; b", "<b> P&EACUTE;REZ\n&NTILDE; &eacute;", "&amp;amp;amp;amp;amp;amp;lt; deep", "[red:1.3] (blue) {green|cyan} a--b __c__",
+    "a &lt&#59; b", "<b> P&EACUTE;REZ\n&NTILDE; &eacute;", "&amp;amp;amp;amp;amp;amp;lt; deep",
+    "[red:1.3] (blue) {green|cyan} a--b __c__",
 ]
 
 # A vocabulary for the search alone: a cut with an unknown character that only the penalty of 10 rules out ("xyz"), one

@@ -27,7 +27,8 @@ typedef struct Case {
 static const Case cases[] = {
     { "tiny_unipc", "tiny", KLING_SAMPLER_UNIPC, "a red ball falls onto a wooden table and bounces", "",
       64, 48, 9, 4, 5.0f, 3.0f, 7 },
-    { "tiny_euler", "tiny", KLING_SAMPLER_EULER, "一个红色的球落在木桌上弹起来", "blue", 32, 32, 5, 5, 3.0f, 5.0f, 42 },
+    { "tiny_euler", "tiny", KLING_SAMPLER_EULER, "一个红色的球落在木桌上弹起来", "blue",
+      32, 32, 5, 5, 3.0f, 5.0f, 42 },
     { "tiny_unguided", "tiny", KLING_SAMPLER_UNIPC, "", "", 16, 80, 1, 10, 1.0f, 1.0f, 0 },
     { "odd_unipc", "odd", KLING_SAMPLER_UNIPC, "a fish &amp; a star, left of the sea", "red",
       80, 48, 5, 6, 4.5f, 3.0f, 123456789 },
