@@ -119,11 +119,11 @@ static void oracle_query(Data *d, int h, int i, long double *s, double *err)
 
     oracle_scores(d, h, i, s, err);
     for (int j = 0; j < c->Sk; j++) {
-        nan |= isnan(s[j]);
+        nan |= isnan((double)s[j]);
         max = s[j] > max ? s[j] : max;
     }
     for (int j = 0; j < c->Sk; j++) {
-        if (!isinf(s[j]))
+        if (!isinf((double)s[j]))           /* valgrind has no long double: its LDBL_MAX is infinite */
             err[j] += 2 * KT_U * fabs((double)(s[j] - max));
         s[j] = nan ? NAN : expl(s[j] - max);
         sum += s[j];
