@@ -15,8 +15,11 @@ else
     rc=1
 fi
 
-out=$($make -C "$root" --no-print-directory -n -W vf_kling/vsrc_kling.c ffmpeg 2>&1)
-if printf '%s\n' "$out" | grep -q '^echo "MAKE' && ! printf '%s\n' "$out" | grep -q '^echo "CONF'; then
+touch vf_kling/frame_out.c
+out=$($make -C "$root" --no-print-directory V=0 ffmpeg 2>&1)
+log=$(ls -t "${BUILD:-build}"/ffmpeg-*/*/make.out | head -n 1)
+if printf '%s\n' "$out" | grep -q '^MAKE ' && ! printf '%s\n' "$out" | grep -q '^CONF ' &&
+    [ "$(grep '^CC' "$log" | tr -d '\t')" = CClibavfilter/frame_out.o ]; then
     echo "ok rebuild_of_an_edited_filter"
 else
     echo "not ok rebuild_of_an_edited_filter: $(printf '%s\n' "$out" | head -n 3 | tr '\n' ' ')"
