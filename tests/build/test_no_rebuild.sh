@@ -16,7 +16,7 @@ else
 fi
 
 touch vf_kling/frame_out.c
-out=$($make -C "$root" --no-print-directory V=0 ffmpeg 2>&1)
+out=$($make -C "$root" --no-print-directory ffmpeg 2>&1)
 log=$(ls -t "${BUILD:-build}"/ffmpeg-*/*/make.out | head -n 1)
 if printf '%s\n' "$out" | grep -q '^MAKE ' && ! printf '%s\n' "$out" | grep -q '^CONF ' &&
     [ "$(grep '^CC' "$log" | tr -d '\t')" = CClibavfilter/frame_out.o ]; then
