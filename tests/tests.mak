@@ -139,7 +139,7 @@ check-asan: setup
 asan-build: $(FATE_BIN)
 
 asan-run:
-	@export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 \
+	@export KLING_SANITIZED=1 KLING_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 \
 		LSAN_OPTIONS=suppressions=$(ABS_S)/tests/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1; \
 	$(call run,-t 1800 $(RUN_UNIT) $(RUN_KERNELS) $(RUN_GOLDEN) $(RUN_FATE))
 
@@ -149,7 +149,7 @@ check-tsan: setup
 		$(MAKE) --no-print-directory tsan-run
 
 tsan-run:
-	@export TSAN_OPTIONS=suppressions=$(ABS_S)/tests/tsan.supp:halt_on_error=0:exitcode=66; \
+	@export KLING_SANITIZED=1 TSAN_OPTIONS=suppressions=$(ABS_S)/tests/tsan.supp:halt_on_error=0:exitcode=66; \
 	$(call run,-t 1800 tests/tsan.sh)
 
 #: make check-all         check, check-ffmpeg-all, check-asan and check-tsan, one after another

@@ -25,4 +25,5 @@ else
     echo "not ok rebuild_of_an_edited_filter: $(printf '%s\n' "$out" | head -n 3 | tr '\n' ' ')"
     rc=1
 fi
+$make -C "$root" --no-print-directory check-build > /dev/null 2>&1
 exit $rc
