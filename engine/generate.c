@@ -209,20 +209,18 @@ static int denoise(KlingJob *job, float *const rows[KL_DIT_CONTEXTS], const int 
     return ret;
 }
 
-/* Refuses what cannot fit before hours are spent on it: malloc() would promise the memory, and the system end the
- * program when it is used. */
-static int check_memory(KlingJob *job)
+int kl_job_check_memory(KlingJob *job)
 {
     const KlGeometry *g = &job->geo;
+    const KlParts *parts = &job->model->parts[KL_PARTS_FAST];   /* both tables need the same */
     const double latents = 4.0 * job->model->desc.vae.z_dim * g->F * g->R * g->W * sizeof(float);
-    const double denoising = (double)kl_dit_session_bytes(job->parts->dit, g->F, g->R, g->W) + latents;
-    const double decoding = (double)kl_vae_decoder_bytes(job->parts->vae, g->R, g->W) + latents / 4 +
-                            (job->model->info.frame_multiple + 1) * 3.0 * sizeof(float) * g->width_px * g->height_px;
+    const double frames = (job->model->info.frame_multiple + 1) * 3.0 * sizeof(float) * g->width_px * g->height_px;
+    const double denoising = (double)kl_dit_session_bytes(parts->dit, g->F, g->R, g->W) + latents;
+    const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents / 4 + frames;
     const double need = KL_MAX(denoising, decoding);
-    const double left = (double)job->parts->kernels.mem_available(job->ex);
+    const double left = (double)parts->kernels.mem_available(&parts->kernels);
 
-    kl_log(&job->diag, KLING_LOG_VERBOSE,
-           "memory beside the weights: %.1f MiB to denoise, %.1f MiB to decode; %.1f MiB "
+    kl_log(&job->diag, KLING_LOG_VERBOSE, "memory beside the weights: %.1f MiB to denoise, %.1f MiB to decode; %.1f MiB "
            "are free", denoising / (1 << 20), decoding / (1 << 20), left / (1 << 20));
     if (need <= left)
         return KLING_OK;
@@ -244,7 +242,7 @@ int kl_job_sample(KlingJob *job)
         return ret;
     if (job->parts->kernels.exec_create(&job->parts->kernels, &job->ex, &ep) < 0)
         return kl_fail(d, KLING_ERROR_OUT_OF_MEMORY, "could not start %d threads: use fewer (threads=N)", ep.threads);
-    if ((ret = check_memory(job)) < 0)
+    if ((ret = kl_job_check_memory(job)) < 0)
         return ret;
     report(job, "text", 0, 0, -1);
     if ((ret = encode_prompt(job, job->params.prompt, &rows[0], &n[0])) >= 0 && guided)

@@ -102,7 +102,7 @@ static int job_init(KlingJob *job, const KlingParams *p)
     if (job->geo.width_px != p->width_px || job->geo.height_px != p->height_px || job->geo.frames != p->frames)
         kl_log(d, KLING_LOG_VERBOSE, "generating %dx%d, %d frames; cropped to %dx%d, %d frames",
                job->geo.width_px, job->geo.height_px, job->geo.frames, p->width_px, p->height_px, p->frames);
-    return KLING_OK;
+    return kl_job_check_memory(job);
 }
 
 int kling_job_create(KlingModel *model, KlingJob **job, const KlingParams *params)

@@ -44,6 +44,9 @@ struct KlingJob {
     void *push_opaque;
 };
 
+/** Refuses what cannot fit before hours are spent on it: malloc() would promise the memory, and the system end the
+ *  program when it is used. Asked when the job is made and again when it starts: others may have taken it since. */
+int  kl_job_check_memory(KlingJob *job);
 /** Text to latents: everything up to the first decoded frame. */
 int  kl_job_sample(KlingJob *job);
 /** Decodes one more latent frame into the queue (or through push). */

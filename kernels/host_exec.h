@@ -34,7 +34,7 @@ static inline int64_t kl_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t kl_max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /** The least of free memory and swap, the container's limit and the address space's. */
-int64_t kl_host_mem_available(const KlExec *ex);
+int64_t kl_host_mem_available(const KlKernels *k);
 
 /** Fills the exec_* and mem_* entries of a table. */
 void kl_kernels_init_host(KlKernels *k);

@@ -36,12 +36,12 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-int64_t kl_host_mem_available(const KlExec *ex)
+int64_t kl_host_mem_available(const KlKernels *k)
 {
     int64_t left = INT64_MAX, limit, used, cached;
     struct rlimit rl;
 
-    (void)ex;
+    (void)k;
     if ((limit = read_number("/proc/meminfo", "MemAvailable:")) >= 0)
         left = limit * 1024;
     if ((limit = read_number("/proc/meminfo", "SwapFree:")) > 0 && left != INT64_MAX)

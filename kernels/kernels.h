@@ -146,7 +146,7 @@ struct KlKernels {
      *  *_scratch figures. Negative when out of memory, the old scratch then stays. */
     int  (*exec_reserve)(KlExec *ex, size_t bytes);
     /** Bytes that mem_alloc could still give without the system running out, an estimate; INT64_MAX if unknown. */
-    int64_t (*mem_available)(const KlExec *ex);
+    int64_t (*mem_available)(const KlKernels *k);
     void *(*mem_alloc)(KlExec *ex, size_t bytes);       /* 64-byte aligned, uninitialised; NULL when out of memory */
     void (*mem_free)(KlExec *ex, void *p);              /* NULL-safe */
     int  (*mem_upload)(KlExec *ex, void *dst, const void *host, size_t bytes);   /* host may be reused on return */

@@ -42,7 +42,7 @@ static void test_memory(const KtTable *table)
         t.k.mem_free(t.ex, p);
     }
     t.k.mem_free(t.ex, NULL);
-    CHECK(t.k.mem_available(t.ex) > 0, "no memory left");
+    CHECK(t.k.mem_available(&t.k) > 0, "no memory left");
     CHECK(!t.k.mem_alloc(t.ex, SIZE_MAX - 8), "more memory than there is");
     CHECK(t.k.exec_reserve(t.ex, SIZE_MAX - 8) < 0, "more scratch than there is");
     CHECK(!t.k.exec_reserve(t.ex, 1000) && !t.k.exec_reserve(t.ex, 10) && !t.k.exec_reserve(t.ex, 0), "no scratch");
