@@ -50,7 +50,7 @@ COMMON  := -g -fPIC -fvisibility=hidden -ffp-contract=off -pthread $(SAN_FLAGS)
 CFLAGS_ALL   = -std=c11 $(COMMON) $(WARN) -Wmissing-prototypes $(CPPFLAGS_ALL) $(FILE_CFLAGS) $(EXTRA_CFLAGS)
 CXXFLAGS_ALL = -std=c++17 $(COMMON) $(WARN) $(CPPFLAGS_ALL) $(FILE_CFLAGS) $(EXTRA_CFLAGS)
 LDFLAGS_ALL  = -pthread $(SAN_FLAGS) $(EXTRA_LDFLAGS)
-LIBS    := $(DNNL_LIBS) $(SP_LIBS) $(JANSSON_LIBS) $(UTF8PROC_LIBS) -lstdc++ -lpthread -lm
+LIBS    := $(DNNL_LIBS) $(JANSSON_LIBS) $(UTF8PROC_LIBS) -lpthread -lm
 
 FLAGS_AVX2   := -mavx2 -mfma -mf16c
 FLAGS_AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl $(FLAGS_AVX2)
@@ -59,7 +59,6 @@ FILE_CFLAGS = $(OPT) -fno-math-errno
 $(B)/obj/kernels/ref/%: FILE_CFLAGS = $(OPT_REF)
 $(B)/obj/%_avx2.o:   FILE_CFLAGS = $(OPT) -fno-math-errno $(FLAGS_AVX2)
 $(B)/obj/%_avx512.o: FILE_CFLAGS = $(OPT) -fno-math-errno $(FLAGS_AVX512)
-$(B)/obj/engine/tokenizer_sp.o: FILE_CFLAGS = $(OPT) $(SP_CFLAGS)
 
 # ---- sources ----------------------------------------------------------------------------------------------
 src_in = $(patsubst $(S)%,%,$(wildcard $(addprefix $(S),$(1))))

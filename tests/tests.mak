@@ -61,7 +61,7 @@ $(B)/obj-fuzz/%.o: $(S)%.c $(B)/obj/.flags
 
 $(B)/obj-fuzz/%.o: $(S)%.cc $(B)/obj/.flags
 	@mkdir -p $(@D)
-	$(call say,FUZZCC,$<)clang++ -std=c++17 $(FUZZ_FLAGS) $(SP_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,FUZZCC,$<)clang++ -std=c++17 $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
 $(FUZZ_BIN): $(B)/%: $(B)/obj-fuzz/%.o $(FUZZ_OBJ)
 	@mkdir -p $(@D)
