@@ -97,7 +97,7 @@ static int load_piece(KlDiag *d, KlTokenizer *t, Reader r, const char *where, in
     uint32_t bits = 0;
     uint64_t type = NORMAL;
     float score;
-    Field f;
+    Field f = { 0 };
     int ret;
 
     while ((ret = read_field(&r, &f)) > 0) {
