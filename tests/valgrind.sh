@@ -14,7 +14,13 @@ trap 'rm -f "$log"' EXIT
 for t in "$build"/tests/unit/test_*; do
     [ -x "$t" ] || continue
     name=valgrind_$(basename "$t")
-    KLING_TEST_QUICK=1 valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+    case $name in
+        *_alloc)
+            # Opens a model once per allocation, and counts its blocks itself: half an hour here, and nothing new.
+            echo "skip $name: counts its own allocations; make check-asan runs it"
+            continue ;;
+    esac
+    KLING_TEST_QUICK=1 valgrind -q --fair-sched=try --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
         --suppressions=tests/valgrind.supp "$t" > "$log" 2>&1
     case $? in
         0|77)
