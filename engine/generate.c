@@ -220,7 +220,8 @@ int kl_job_check_memory(KlingJob *job)
     const double need = KL_MAX(denoising, decoding);
     const double left = (double)parts->kernels.mem_available(&parts->kernels);
 
-    kl_log(&job->diag, KLING_LOG_VERBOSE, "memory beside the weights: %.1f MiB to denoise, %.1f MiB to decode; %.1f MiB "
+    kl_log(&job->diag, KLING_LOG_VERBOSE,
+           "memory beside the weights: %.1f MiB to denoise, %.1f MiB to decode; %.1f MiB "
            "are free", denoising / (1 << 20), decoding / (1 << 20), left / (1 << 20));
     if (need <= left)
         return KLING_OK;

@@ -20,7 +20,8 @@ for t in "$build"/tests/unit/test_*; do
             echo "skip $name: counts its own allocations; make check-asan runs it"
             continue ;;
     esac
-    KLING_TEST_QUICK=1 valgrind -q --fair-sched=try --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+    KLING_TEST_QUICK=1 valgrind -q --fair-sched=try --error-exitcode=99 --leak-check=full \
+        --errors-for-leak-kinds=definite \
         --suppressions=tests/valgrind.supp "$t" > "$log" 2>&1
     case $? in
         0|77)

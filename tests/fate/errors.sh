@@ -71,7 +71,10 @@ else
         elif [ $status = 0 ]; then
             fail "$name" "ffmpeg did not fail"
         else
-            expect "$name" "$(own | grep -Ec 'memory')" 1
+            # FFmpeg 5.1 configures a graph that has failed once more, and so hears of it twice.
+            said=1
+            [ "$lavfi_major" -gt 8 ] || [ "$way" != -filter_complex ] || said=2
+            expect "$name" "$(own | grep -Ec 'memory')" $said
         fi
     done
 fi
