@@ -207,6 +207,18 @@ class Vae(nn.Module):
         self.encoder, self.decoder = Encoder(c), Decoder(c)
         self.quant_conv, self.post_quant_conv = CausalConv3d(2 * z, 2 * z, 1), CausalConv3d(z, z, 1)
 
+    def start(self):
+        """Initial weights for training: variance kept by every convolution, residual branches small."""
+        for m in self.modules():
+            if isinstance(m, (nn.Conv2d, nn.Conv3d)):
+                nn.init.kaiming_normal_(m.weight, nonlinearity="linear")
+                nn.init.zeros_(m.bias)
+        with torch.no_grad():
+            for m in self.modules():
+                if isinstance(m, ResBlock):
+                    m.conv2.weight.mul_(0.2)
+            self.decoder.conv_out.weight.mul_(0.3)
+
     def encode(self, x):
         mean, logvar = self.quant_conv(self.encoder(x)).float().chunk(2, 1)
         return mean, logvar.clamp(-30, 20)

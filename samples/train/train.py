@@ -124,6 +124,17 @@ class Clock:
         return self.end is not None and time.time() + reserve > self.end
 
 
+def fit_steps(args, clock, step, since, mark, steps, result):
+    """Called twice, `since` steps apart and after what is slow at first: how many steps --fit's minutes allow."""
+    result.item()                           # wait for the device
+    if mark is None:
+        return clock.spent(), steps
+    one = (clock.spent() - mark) / since
+    steps = max(step + 1, step + int((60 * args.fit - clock.spent()) / one))
+    print(f"{1000 * one:.0f} ms a step, {steps} steps planned", flush=True)
+    return mark, steps
+
+
 def autocast(device, dtype=torch.bfloat16):
     return torch.autocast("cuda", dtype) if device == "cuda" else contextlib.nullcontext()
 
@@ -213,6 +224,7 @@ def edges(a, b):
 
 def new_vae(args, weights=None):
     vae = model.Vae(model.config(args.config, "vae"))
+    vae.start()
     if weights:
         model.load_state(vae, weights)
     vae.to(args.device)
@@ -295,7 +307,7 @@ def train_vae(args):
     opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=args.device == "cuda")
     ema, log = Average(params, 0.998), Log(args.state, "vae", ("step", "loss", "l1", "mse", "kl", "seconds"))
     first, steps, before = info.get("step", 0), info.get("steps", args.vae_steps), info.get("seconds", 0)
-    step = first
+    step, mark = first, None
     while step < steps and not clock.over(args.reserve):
         for g in opt.param_groups:
             g["lr"] = rate(step, first, steps, args.vae_lr, 100)
@@ -307,9 +319,8 @@ def train_vae(args):
         opt.step()
         step += 1
         ema.update(step - first)
-        if step == first + 60 and args.fit and not info:
-            steps = int((60 * args.fit - clock.spent() - args.reserve) / max(clock.spent() / 60, 1e-3)) + 60
-            print(f"vae: {steps} steps fit into {args.fit} minutes")
+        if args.fit and not info and step in (40, 80):
+            mark, steps = fit_steps(args, clock, step, 40, mark, steps, losses[0])
         if step % args.log_every == 0 or step == steps:
             log.add(step, *(v.item() for v in losses), before + clock.spent())
         if step % args.look_every == 0:
@@ -509,13 +520,7 @@ def train_dit(args):
         step, total, seen = step + 1, total + loss.detach(), seen + 1
         ema.update(step)
         if args.fit and not info and step in (100, 200):            # compiled by then: the time of a step is known
-            total.item()
-            if mark is None:
-                mark = clock.spent()
-            else:
-                left, one = 60 * args.fit - clock.spent(), (clock.spent() - mark) / 100
-                steps = max(step + 1, step + int(left / one))
-                print(f"dit: {1000 * one:.0f} ms a step, {steps} steps planned", flush=True)
+            mark, steps = fit_steps(args, clock, step, 100, mark, steps, total)
         if step % args.log_every == 0 or step == steps:
             log.add(step, total.item() / seen, held, before + clock.spent())
             total, seen = torch.zeros_like(total), 0
@@ -529,8 +534,9 @@ def train_dit(args):
     with ema.inside():
         held = look(args, nets, tok, vae, pool)
     log.write()
-    save_dit(args, names, ema, state(step >= steps or args.finish))
-    print(f"dit: step {step} of {steps}, held-out loss {held:.4f}, {'done' if step >= steps else 'to be continued'}")
+    done = step >= steps or args.finish
+    save_dit(args, names, ema, state(done))
+    print(f"dit: step {step} of {steps}, held-out loss {held:.4f}, {'done' if done else 'to be continued'}")
 
 
 # -- the rest -----------------------------------------------------------------------------------------------------
@@ -610,7 +616,7 @@ def main():
                         ("captions", vocabulary.CAPTIONS), ("log-every", 25), ("look-every", 1000), ("looks", 6),
                         ("look-steps", 20), ("frames", FRAMES)):
         ap.add_argument("--" + name, type=int, default=value)
-    for name, value in (("vae-lr", 1e-3), ("dit-lr", 6e-4), ("shift", 3.0)):
+    for name, value in (("vae-lr", 1.5e-3), ("dit-lr", 6e-4), ("shift", 3.0)):
         ap.add_argument("--" + name, type=float, default=value)
     args = ap.parse_args()
     args.sizes = SIZES
