@@ -35,7 +35,8 @@ static int default_threads(void)
 
 static void report(const KlingJob *job, const char *stage, int step, double step_seconds, double left)
 {
-    KlingProgress p = { step, job->params.steps, step_seconds, left, stage };
+    KlingProgress p = { .step = step, .steps = job->params.steps, .step_seconds = step_seconds, .seconds_left = left,
+                        .stage = stage, .windows = 1 };
 
     if (job->params.progress)
         job->params.progress(job->params.progress_opaque, &p);

@@ -63,7 +63,9 @@ static int check_params(KlDiag *d, const KlingModelInfo *info, const KlingParams
     if ((unsigned)p->sampler > KLING_SAMPLER_UNIPC || (unsigned)p->rng > KLING_RNG_CUDA ||
         (unsigned)p->precision > KLING_PRECISION_F32)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown value of sampler, rng or precision");
-    if (p->flags & ~KLING_FLAG_BITEXACT)
+    if (p->nb_lead || p->nb_trail)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s makes clips from text alone", info->name);
+    if (p->flags & ~(KLING_FLAG_BITEXACT | KLING_FLAG_KEEP_CONTEXT))
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown flags 0x%x", p->flags);
     return KLING_OK;
 }
@@ -238,6 +240,13 @@ int kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque)
         return settle(job, ret);
     settle(job, KLING_EOF);
     return KLING_OK;
+}
+
+int kling_job_set_prompt(KlingJob *job, const char *prompt, const char *negative_prompt)
+{
+    (void)prompt;
+    (void)negative_prompt;
+    return job->status < 0 ? job->status : KLING_OK;    /* its only window has begun, or is about to */
 }
 
 void kling_job_cancel(KlingJob *job)

@@ -251,7 +251,7 @@ int kl_model_files_open(KlDiag *d, KlModelFiles *f, KlModelDesc *desc, const Kli
     ret = open_all(&o);
     if (!ret) {
         kl_prefs_apply(desc, &o.prefs, f->dit, o.has_scheduler);
-        desc->caps = KLING_CAP_TEXT | (desc->expand_timesteps ? KLING_CAP_CLEAN_LATENTS : 0);
+        desc->caps = KLING_CAP_TEXT;
     } else {
         kl_model_files_close(f);
     }

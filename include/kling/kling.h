@@ -52,7 +52,7 @@ extern "C" {
 #endif
 
 #define KLING_VERSION_MAJOR 0
-#define KLING_VERSION_MINOR 1
+#define KLING_VERSION_MINOR 2
 #define KLING_VERSION_PATCH 0
 #define KLING_VERSION_INT \
     (KLING_VERSION_MAJOR << 16 | KLING_VERSION_MINOR << 8 | KLING_VERSION_PATCH)
@@ -109,10 +109,16 @@ enum KlingPrecision {
 /* KlingParams.flags */
 #define KLING_FLAG_BITEXACT (1u << 0)    /* plain C kernels with double accumulation: slow; the same
                                             bytes on every machine */
+#define KLING_FLAG_KEEP_CONTEXT (1u << 1)/* the lead's and the trail's pictures are given as well, as the model
+                                            sees them: decoded from its latents */
 
-/* KlingModelInfo.caps: what a model was trained to do. */
-#define KLING_CAP_TEXT      (1u << 0)    /* text to video */
-#define KLING_CAP_CLEAN_LATENTS (1u << 1)/* takes clean latent frames (a timestep per token) */
+/* KlingModelInfo.caps: what a model can do. */
+#define KLING_CAP_TEXT        (1u << 0)  /* a clip from text alone */
+#define KLING_CAP_LEAD_IMAGE  (1u << 1)  /* go on from one picture: image to video */
+#define KLING_CAP_LEAD_CLIP   (1u << 2)  /* go on from several pictures, so that motion carries over; clips longer
+                                            than one window need it */
+#define KLING_CAP_TRAIL_IMAGE (1u << 3)  /* arrive at one picture */
+#define KLING_CAP_TRAIL_CLIP  (1u << 4)  /* arrive at several pictures in motion */
 
 typedef struct KlingContext KlingContext;
 typedef struct KlingModel KlingModel;
@@ -152,7 +158,11 @@ typedef struct KlingModelInfo {
     const char *device;                  /* such as "cpu (avx2)" */
     unsigned caps;                       /* KLING_CAP_* */
     int width_px, height_px;             /* preferred size */
-    int frames;                          /* preferred clip length, the longest in one clip */
+    int frames;                          /* preferred clip length, the longest that is generated at once: a window,
+                                            its lead and trail counted */
+    int lead_frames;                     /* preferred number of pictures to go on from, 0 if it cannot; 1 + a
+                                            multiple of frame_multiple */
+    int trail_frames;                    /* preferred number of pictures to arrive at, 0 if it cannot */
     int fps_num, fps_den;                /* frames per second it was trained at */
     int steps;                           /* preferred number of denoising steps */
     float guidance, shift;
@@ -176,19 +186,23 @@ KLING_API const KlingModelInfo *kling_model_info(const KlingModel *model);
 typedef struct KlingProgress {
     int step, steps;                     /* denoising steps done and in all */
     double step_seconds;                 /* mean over the steps done, 0 before the first */
-    double seconds_left;                 /* estimate to the end of denoising, -1 if unknown */
-    const char *stage;                   /* "text", "denoise", "decode" */
+    double seconds_left;                 /* estimate to the end of this window's denoising, -1 if unknown */
+    const char *stage;                   /* "text", "encode", "denoise", "decode" */
+    int window, windows;                 /* of a long clip: 0, 1, ... and how many in all */
 } KlingProgress;
 
 /** Called between the stages and after each step, in the thread that runs the job. */
 typedef void (*KlingProgressFn)(void *opaque, const KlingProgress *progress);
 
+typedef struct KlingFrame KlingFrame;
+
 typedef struct KlingParams {
     const char *prompt;                  /* UTF-8; NULL or "" is allowed */
     const char *negative_prompt;         /* UTF-8; NULL or "" is allowed; unused when guidance is 1 */
     int width_px, height_px;             /* even, 16..8192 */
-    int frames;                          /* 1..the model's clip length rounded up; any number: the engine
-                                            generates the next valid count and drops the rest */
+    int frames;                          /* new pictures to give, 1..INT_MAX. More than one window are made window
+                                            by window, each going on from the end of the one before; a length that
+                                            the model cannot make is rounded up and the rest dropped */
     int steps;                           /* 1..1000 */
     float guidance;                      /* classifier-free guidance scale, 0..100; 1 turns it off */
     float shift;                         /* flow shift, > 0..100 */
@@ -198,6 +212,17 @@ typedef struct KlingParams {
     int threads;                         /* 0: one per core */
     enum KlingPrecision precision;
     unsigned flags;                      /* KLING_FLAG_* */
+    /* What the clip goes on from and arrives at: pictures of width_px x height_px at the model's frame rate, in order
+     * of time, copied by kling_job_create(). The new pictures come right after lead[nb_lead - 1] and right before
+     * trail[0]. Of a lead the last pictures that make a valid count are used, of a trail the first; more than half a
+     * window of either is not. What the model cannot do (KlingModelInfo.caps) is refused. */
+    const KlingFrame *lead;
+    int nb_lead;                         /* 0: none */
+    const KlingFrame *trail;
+    int nb_trail;                        /* 0: none */
+    int context_frames;                  /* pictures that each later window goes on from; 0: the model's lead_frames */
+    float drift_guard;                   /* 0..1: how much the colours of each later window are held to those of
+                                            the first, against drift; 0 turns it off */
     KlingProgressFn progress;            /* NULL: none */
     void *progress_opaque;               /* must outlive the job */
     KlingLogFn log;                      /* this job's log; NULL: the context's */
@@ -206,13 +231,14 @@ typedef struct KlingParams {
 
 /** One decoded picture: planar f32 R, G, B in [0, 1], full range, as the model made it (BT.709
  *  primaries and sRGB-like transfer by training data's nature). */
-typedef struct KlingFrame {
+struct KlingFrame {
     const float *data[3];                /* R, G, B: height_px rows of stride floats */
     ptrdiff_t stride;                    /* in floats */
     int width_px, height_px;
     int index;                           /* 0, 1, 2, ... */
-    double step_ms;                      /* mean milliseconds per denoising step of this clip */
-} KlingFrame;
+    double step_ms;                      /* mean milliseconds per denoising step of this clip; not read of a lead or
+                                            trail, nor is index */
+};
 
 /** Return 0 to go on, anything else to stop with KLING_ERROR_CANCELLED. */
 typedef int (*KlingFrameFn)(void *opaque, const KlingFrame *frame);
@@ -231,6 +257,9 @@ KLING_API void kling_job_destroy(KlingJob **job);
  *  on this job. KLING_OK, KLING_EOF after the last frame, or an error, after
  *  which every further call returns the same error. */
 KLING_API int  kling_job_next_frame(KlingJob *job, const KlingFrame **frame);
+/** From the next window on: the prompt and, when not NULL, the negative prompt. Copied. In the thread that uses the
+ *  job, between two calls. A job whose last window has begun keeps its prompt, which is not an error. */
+KLING_API int  kling_job_set_prompt(KlingJob *job, const char *prompt, const char *negative_prompt);
 /** The same, pushed: calls fn for each remaining frame. KLING_OK at the end. */
 KLING_API int  kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque);
 /** Makes the running and every later call return KLING_ERROR_CANCELLED, within

@@ -126,7 +126,7 @@ static void test_odd_and_expand(void)
     p.model = synthetic_model_path("expand");
     REQUIRE(p.model, "kling-synth failed");
     opens(&p, &c);
-    CHECK(c.expand_timesteps && c.caps == (KLING_CAP_TEXT | KLING_CAP_CLEAN_LATENTS), "expand_timesteps");
+    CHECK(c.expand_timesteps && c.caps == KLING_CAP_TEXT, "expand_timesteps");
 }
 
 /* Another form of the tiny model has the same description and the same values under the same names. */
