@@ -3,9 +3,11 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Matrices stay in the file's mapping and dtype. Biases, norms and modulation
- * tables, a thousandth of the whole, become f32 copies.
+ * Matrices stay in the file's mapping and dtype (a device's table copies
+ * them). Biases, norms and modulation tables, a thousandth of the whole,
+ * become f32 copies.
  */
+#include "bind.h"
 #include "dit_internal.h"
 
 #include <stdio.h>
@@ -14,25 +16,27 @@
 
 #define NAME_MAX_LEN 160
 
-static int bind_vector(KlDiag *d, const KlWeights *w, const char *prefix, const char *suffix, int64_t n, float **out)
+static int bind_vector(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix, const char *suffix,
+                       int64_t n, float **out)
 {
     char name[NAME_MAX_LEN];
 
     snprintf(name, sizeof(name), "%s%s", prefix, suffix);
-    return kl_weights_get_f32(d, w, name, 1, &n, out);
+    return kl_bind_f32(d, k, w, name, 1, &n, out);
 }
 
-static int bind_table(KlDiag *d, const KlWeights *w, const char *prefix, int rows, int64_t dim, float **out)
+static int bind_table(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix, int rows, int64_t dim,
+                      float **out)
 {
     char name[NAME_MAX_LEN];
     int64_t shape[3] = { 1, rows, dim };
 
     snprintf(name, sizeof(name), "%sscale_shift_table", prefix);
-    return kl_weights_get_f32(d, w, name, 3, shape, out);
+    return kl_bind_f32(d, k, w, name, 3, shape, out);
 }
 
-static int bind_linear(KlDiag *d, const KlWeights *w, const char *prefix, const char *suffix, int64_t n, int64_t k,
-                       KlDitLinear *l)
+static int bind_linear(KlDiag *d, const KlKernels *kn, const KlWeights *w, const char *prefix, const char *suffix,
+                       int64_t n, int64_t k, KlDitLinear *l)
 {
     char name[NAME_MAX_LEN];
     int ret;
@@ -40,43 +44,45 @@ static int bind_linear(KlDiag *d, const KlWeights *w, const char *prefix, const 
     l->n = n;
     l->k = k;
     snprintf(name, sizeof(name), "%s%s.weight", prefix, suffix);
-    if ((ret = kl_weights_get_matrix(d, w, name, n, k, &l->w)) < 0)
+    if ((ret = kl_bind_matrix(d, kn, w, name, n, k, &l->w)) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s%s.bias", prefix, suffix);
-    return kl_weights_get_f32(d, w, name, 1, &n, &l->b);
+    return kl_bind_f32(d, kn, w, name, 1, &n, &l->b);
 }
 
-static int bind_attention(KlDiag *d, const KlWeights *w, const char *block, const char *which, int64_t dim,
-                          KlDitAttention *a)
+static int bind_attention(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *block, const char *which,
+                          int64_t dim, KlDitAttention *a)
 {
     char prefix[NAME_MAX_LEN / 2];
     int ret;
 
     snprintf(prefix, sizeof(prefix), "%s%s.", block, which);
-    if ((ret = bind_linear(d, w, prefix, "to_q", dim, dim, &a->q)) < 0 ||
-        (ret = bind_linear(d, w, prefix, "to_k", dim, dim, &a->k)) < 0 ||
-        (ret = bind_linear(d, w, prefix, "to_v", dim, dim, &a->v)) < 0 ||
-        (ret = bind_linear(d, w, prefix, "to_out.0", dim, dim, &a->o)) < 0 ||
-        (ret = bind_vector(d, w, prefix, "norm_q.weight", dim, &a->norm_q)) < 0)
+    if ((ret = bind_linear(d, k, w, prefix, "to_q", dim, dim, &a->q)) < 0 ||
+        (ret = bind_linear(d, k, w, prefix, "to_k", dim, dim, &a->k)) < 0 ||
+        (ret = bind_linear(d, k, w, prefix, "to_v", dim, dim, &a->v)) < 0 ||
+        (ret = bind_linear(d, k, w, prefix, "to_out.0", dim, dim, &a->o)) < 0 ||
+        (ret = bind_vector(d, k, w, prefix, "norm_q.weight", dim, &a->norm_q)) < 0)
         return ret;
-    return bind_vector(d, w, prefix, "norm_k.weight", dim, &a->norm_k);
+    return bind_vector(d, k, w, prefix, "norm_k.weight", dim, &a->norm_k);
 }
 
-static int bind_block(KlDiag *d, const KlWeights *w, const KlDitConfig *c, int index, KlDitBlock *b)
+static int bind_block(KlDiag *d, const KlWeights *w, const KlDit *m, int index, KlDitBlock *b)
 {
+    const KlDitConfig *c = &m->cfg;
+    const KlKernels *k = m->k;
     char prefix[NAME_MAX_LEN / 4];
     int ret;
 
     snprintf(prefix, sizeof(prefix), "blocks.%d.", index);
-    if ((ret = bind_table(d, w, prefix, 6, c->dim, &b->table)) < 0 ||
-        (ret = bind_attention(d, w, prefix, "attn1", c->dim, &b->self)) < 0 ||
-        (ret = bind_attention(d, w, prefix, "attn2", c->dim, &b->cross)) < 0 ||
-        (ret = bind_linear(d, w, prefix, "ffn.net.0.proj", c->ffn, c->dim, &b->up)) < 0 ||
-        (ret = bind_linear(d, w, prefix, "ffn.net.2", c->dim, c->ffn, &b->down)) < 0)
+    if ((ret = bind_table(d, k, w, prefix, 6, c->dim, &b->table)) < 0 ||
+        (ret = bind_attention(d, k, w, prefix, "attn1", c->dim, &b->self)) < 0 ||
+        (ret = bind_attention(d, k, w, prefix, "attn2", c->dim, &b->cross)) < 0 ||
+        (ret = bind_linear(d, k, w, prefix, "ffn.net.0.proj", c->ffn, c->dim, &b->up)) < 0 ||
+        (ret = bind_linear(d, k, w, prefix, "ffn.net.2", c->dim, c->ffn, &b->down)) < 0)
         return ret;
     if (c->cross_attn_norm &&
-        ((ret = bind_vector(d, w, prefix, "norm2.weight", c->dim, &b->norm2_w)) < 0 ||
-         (ret = bind_vector(d, w, prefix, "norm2.bias", c->dim, &b->norm2_b)) < 0))
+        ((ret = bind_vector(d, k, w, prefix, "norm2.weight", c->dim, &b->norm2_w)) < 0 ||
+         (ret = bind_vector(d, k, w, prefix, "norm2.bias", c->dim, &b->norm2_b)) < 0))
         return ret;
     return 0;
 }
@@ -84,21 +90,22 @@ static int bind_block(KlDiag *d, const KlWeights *w, const KlDitConfig *c, int i
 static int bind_ends(KlDiag *d, const KlWeights *w, KlDit *m)
 {
     const KlDitConfig *c = &m->cfg;
+    const KlKernels *k = m->k;
     int64_t patch = (int64_t)c->patch_h * c->patch_w;
     int ret;
 
-    if ((ret = bind_linear(d, w, "", "patch_embedding", c->dim, c->in_ch * patch, &m->patch)) < 0 ||
-        (ret = bind_linear(d, w, "condition_embedder.", "time_embedder.linear_1", c->dim, c->freq_dim,
+    if ((ret = bind_linear(d, k, w, "", "patch_embedding", c->dim, c->in_ch * patch, &m->patch)) < 0 ||
+        (ret = bind_linear(d, k, w, "condition_embedder.", "time_embedder.linear_1", c->dim, c->freq_dim,
                            &m->time1)) < 0 ||
-        (ret = bind_linear(d, w, "condition_embedder.", "time_embedder.linear_2", c->dim, c->dim, &m->time2)) < 0 ||
-        (ret = bind_linear(d, w, "condition_embedder.", "time_proj", 6 * (int64_t)c->dim, c->dim,
+        (ret = bind_linear(d, k, w, "condition_embedder.", "time_embedder.linear_2", c->dim, c->dim, &m->time2)) < 0 ||
+        (ret = bind_linear(d, k, w, "condition_embedder.", "time_proj", 6 * (int64_t)c->dim, c->dim,
                            &m->time_proj)) < 0 ||
-        (ret = bind_linear(d, w, "condition_embedder.", "text_embedder.linear_1", c->dim, c->text_dim,
+        (ret = bind_linear(d, k, w, "condition_embedder.", "text_embedder.linear_1", c->dim, c->text_dim,
                            &m->text1)) < 0 ||
-        (ret = bind_linear(d, w, "condition_embedder.", "text_embedder.linear_2", c->dim, c->dim, &m->text2)) < 0 ||
-        (ret = bind_linear(d, w, "", "proj_out", c->out_ch * patch, c->dim, &m->proj_out)) < 0)
+        (ret = bind_linear(d, k, w, "condition_embedder.", "text_embedder.linear_2", c->dim, c->dim, &m->text2)) < 0 ||
+        (ret = bind_linear(d, k, w, "", "proj_out", c->out_ch * patch, c->dim, &m->proj_out)) < 0)
         return ret;
-    return bind_table(d, w, "", 2, c->dim, &m->table);
+    return bind_table(d, k, w, "", 2, c->dim, &m->table);
 }
 
 static int check_config(KlDiag *d, const KlDitConfig *c, const KlWeights *w)
@@ -145,21 +152,38 @@ int kl_dit_create(KlDiag *d, KlDit **dit, const KlKernels *k, const KlWeights *w
     ret = m->blocks ? bind_ends(d, w, m)
                     : kl_fail_memory(d, "the transformer's description", cfg->layers * sizeof(*m->blocks));
     for (int i = 0; ret >= 0 && i < cfg->layers; i++)
-        ret = bind_block(d, w, cfg, i, &m->blocks[i]);
+        ret = bind_block(d, w, m, i, &m->blocks[i]);
     if (ret < 0)
         kl_dit_destroy(&m);
     *dit = m;
     return ret;
 }
 
-static void free_attention(KlDitAttention *a)
+static void release_linear(const KlKernels *k, KlDitLinear *l)
 {
-    free(a->q.b);
-    free(a->k.b);
-    free(a->v.b);
-    free(a->o.b);
-    free(a->norm_q);
-    free(a->norm_k);
+    k->weight_release(k, &l->w);
+    k->vector_release(k, &l->b);
+}
+
+static void release_attention(const KlKernels *k, KlDitAttention *a)
+{
+    release_linear(k, &a->q);
+    release_linear(k, &a->k);
+    release_linear(k, &a->v);
+    release_linear(k, &a->o);
+    k->vector_release(k, &a->norm_q);
+    k->vector_release(k, &a->norm_k);
+}
+
+static void release_block(const KlKernels *k, KlDitBlock *b)
+{
+    release_attention(k, &b->self);
+    release_attention(k, &b->cross);
+    release_linear(k, &b->up);
+    release_linear(k, &b->down);
+    k->vector_release(k, &b->table);
+    k->vector_release(k, &b->norm2_w);
+    k->vector_release(k, &b->norm2_b);
 }
 
 void kl_dit_destroy(KlDit **dit)
@@ -168,26 +192,14 @@ void kl_dit_destroy(KlDit **dit)
 
     if (!m)
         return;
-    for (int i = 0; m->blocks && i < m->cfg.layers; i++) {
-        KlDitBlock *b = &m->blocks[i];
+    KlDitLinear *ends[] = { &m->patch, &m->time1, &m->time2, &m->time_proj, &m->text1, &m->text2, &m->proj_out };
 
-        free_attention(&b->self);
-        free_attention(&b->cross);
-        free(b->table);
-        free(b->norm2_w);
-        free(b->norm2_b);
-        free(b->up.b);
-        free(b->down.b);
-    }
+    for (int i = 0; m->blocks && i < m->cfg.layers; i++)
+        release_block(m->k, &m->blocks[i]);
+    for (size_t i = 0; i < KL_ARRAY_LEN(ends); i++)
+        release_linear(m->k, ends[i]);
+    m->k->vector_release(m->k, &m->table);
     free(m->blocks);
-    free(m->patch.b);
-    free(m->time1.b);
-    free(m->time2.b);
-    free(m->time_proj.b);
-    free(m->text1.b);
-    free(m->text2.b);
-    free(m->proj_out.b);
-    free(m->table);
     free(m);
     *dit = NULL;
 }

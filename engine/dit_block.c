@@ -4,6 +4,7 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include "bind.h"
 #include "dit_internal.h"
 
 #include <math.h>
@@ -83,7 +84,7 @@ int kl_dit_time_embed(KlDitSession *s, KlDiag *d, const float *t)
     for (int g = 0; g < s->groups; g++)
         kl_dit_timestep(s->host_freq + (int64_t)g * freq, freq, t[g]);
     if (s->k->mem_upload(s->ex, s->freq, s->host_freq, (size_t)s->groups * freq * sizeof(float)) < 0)
-        return kl_fail(d, KLING_ERROR_DEVICE, "the timesteps could not be sent to the device");
+        return kl_fail_device(d, s->k, s->ex, "sending the timesteps");
     kl_dit_linear(s, &m->time1, s->freq, freq, s->hidden, D, s->groups, KL_ACT_SILU);
     kl_dit_linear(s, &m->time2, s->hidden, D, s->temb, D, s->groups, KL_ACT_NONE);
     s->k->activate(s->ex, s->hidden, s->temb, NULL, s->groups * D, KL_ACT_SILU);

@@ -3,6 +3,7 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include "bind.h"
 #include "dit_internal.h"
 
 #include <math.h>
@@ -53,7 +54,7 @@ static int fill_rope(KlDitSession *s, KlDiag *d)
     kl_dit_rope(host, host + n, c->head_dim, s->F, s->R / c->patch_h, s->W / c->patch_w);
     if (s->k->mem_upload(s->ex, s->cos, host, n * sizeof(*host)) < 0 ||
         s->k->mem_upload(s->ex, s->sin, host + n, n * sizeof(*host)) < 0)
-        ret = kl_fail(d, KLING_ERROR_DEVICE, "the rotation tables could not be sent to the device");
+        ret = kl_fail_device(d, s->k, s->ex, "sending the rotation tables");
     free(host);
     return ret;
 }
@@ -184,7 +185,7 @@ static int context_alloc(KlDitSession *s, KlDiag *d, KlDitContext *c, int keys, 
     host[keys - 1] = (float)log(padding);
     ret = s->k->mem_upload(s->ex, c->key_bias, host, keys * sizeof(*host));
     free(host);
-    return ret < 0 ? kl_fail(d, KLING_ERROR_DEVICE, "the prompt's mask could not be sent to the device") : 0;
+    return ret < 0 ? kl_fail_device(d, s->k, s->ex, "sending the prompt's mask") : 0;
 }
 
 int kl_dit_set_context(KlDitSession *s, KlDiag *d, int slot, const float *rows, int n)

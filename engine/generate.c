@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bind.h"
 #include "job.h"
 #include "rng.h"
 
@@ -78,7 +79,7 @@ static int encode_prompt(KlingJob *job, const char *prompt, float **rows, int *n
             ret = kl_fail_memory(d, "the prompt's embedding", bytes);
         else if ((ret = kl_text_encoder_run(job->parts->text, job->ex, d, ids, *n, out)) >= 0 &&
                  k->mem_download(job->ex, *rows, out, bytes) < 0)
-            ret = kl_fail(d, KLING_ERROR_DEVICE, "reading the prompt's embedding back failed");
+            ret = kl_fail_device(d, k, job->ex, "reading the prompt's embedding back");
     }
     k->mem_free(job->ex, out);
     free(ids);
@@ -145,7 +146,7 @@ static int set_context(KlingJob *job, KlDitSession *s, int slot, const float *ro
     if (!ctx)
         return kl_fail_memory(&job->diag, "the context", bytes);
     if (k->mem_upload(job->ex, ctx, rows, bytes) < 0)
-        ret = kl_fail(&job->diag, KLING_ERROR_DEVICE, "uploading the context failed");
+        ret = kl_fail_device(&job->diag, k, job->ex, "sending the context");
     else
         ret = kl_dit_set_context(s, &job->diag, slot, ctx, n);
     k->mem_free(job->ex, ctx);
@@ -170,7 +171,7 @@ static int draw_noise(KlingJob *job, int64_t n)
     else
         kl_randn_cpu(host, n, job->params.seed);
     if (k->mem_upload(job->ex, job->z, host, bytes) < 0)
-        ret = kl_fail(&job->diag, KLING_ERROR_DEVICE, "uploading the noise failed");
+        ret = kl_fail_device(&job->diag, k, job->ex, "sending the noise");
     free(host);
     return ret;
 }
@@ -234,7 +235,10 @@ int kl_job_check_memory(KlingJob *job)
 int kl_job_sample(KlingJob *job)
 {
     KlDiag *d = &job->diag;
-    KlExecParams ep = { .threads = job->params.threads ? job->params.threads : default_threads() };
+    KlExecParams ep = {
+        .threads = job->params.threads ? job->params.threads : default_threads(),
+        .precision = job->params.precision == KLING_PRECISION_F32 ? KL_PREC_F32 : KL_PREC_AUTO,
+    };
     const bool guided = job->params.guidance > 1;
     float *rows[KL_DIT_CONTEXTS] = { NULL };
     int n[KL_DIT_CONTEXTS] = { 0 };
@@ -283,7 +287,7 @@ static int picture_out(void *opaque, const float *x)
         planes[i] = job->rgb + (size_t)i * plane;
     k->to_rgb(job->ex, planes, g->width_px, x, g->height_px, g->width_px, 3);
     if (k->mem_download(job->ex, job->host[slot], job->rgb, bytes) < 0)
-        return kl_fail(&job->diag, KLING_ERROR_DEVICE, "reading a decoded frame back failed");
+        return kl_fail_device(&job->diag, k, job->ex, "reading a decoded frame back");
     job->queued = slot + 1;
     job->decoded++;
     if (job->push) {

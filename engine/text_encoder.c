@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind.h"
+
 #define MAX_TOK 4096
 
 typedef struct Layer {
@@ -30,7 +32,7 @@ typedef struct Layer {
 struct KlTextEncoder {
     KlTextEncoderConfig cfg;
     const KlKernels *k;
-    KlWeight embed;                     /* [vocab,D] */
+    KlWeight embed;                     /* [vocab,D], the host's: a prompt reads a few rows */
     Layer *layers;
     float *norms;                       /* [2 layers + 1,D]: before attention, before feed-forward, ...; last */
 };
@@ -70,7 +72,7 @@ static int bind_layer(KlDiag *d, KlTextEncoder *te, const KlWeights *w, int i)
 
     for (size_t m = 0; m < KL_ARRAY_LEN(mats); m++) {
         snprintf(name, sizeof(name), "encoder.block.%d.layer.%s.weight", i, mats[m].name);
-        if ((ret = kl_weights_get(d, w, name, 2, (const int64_t[]){ mats[m].n, mats[m].k }, mats[m].w)) < 0)
+        if ((ret = kl_bind_matrix_2d(d, te->k, w, name, mats[m].n, mats[m].k, mats[m].w)) < 0)
             return ret;
     }
     snprintf(name, sizeof(name), "encoder.block.%d.layer.0.SelfAttention.relative_attention_bias.weight", i);
@@ -136,12 +138,21 @@ int kl_text_encoder_create(KlDiag *d, KlTextEncoder **te, const KlKernels *k, co
     return ret;
 }
 
+static void release_layer(const KlKernels *k, Layer *l)
+{
+    KlWeight *all[] = { &l->q, &l->k, &l->v, &l->o, &l->wi_0, &l->wi_1, &l->wo };
+
+    for (size_t i = 0; i < KL_ARRAY_LEN(all); i++)
+        k->weight_release(k, all[i]);
+    free(l->rel);
+}
+
 void kl_text_encoder_destroy(KlTextEncoder **te)
 {
     if (!*te)
         return;
     for (int i = 0; (*te)->layers && i < (*te)->cfg.layers; i++)
-        free((*te)->layers[i].rel);
+        release_layer((*te)->k, &(*te)->layers[i]);
     free((*te)->layers);
     free((*te)->norms);
     free(*te);
@@ -204,7 +215,7 @@ static int upload_tables(Run *r, KlDiag *d)
     if (ret >= 0)
         ret = r->k->mem_upload(r->ex, r->norms, r->te->norms, norms);
     free(host);
-    return ret < 0 ? kl_fail(d, KLING_ERROR_DEVICE, "text encoding: the device took no data") : 0;
+    return ret < 0 ? kl_fail_device(d, r->k, r->ex, "text encoding") : 0;
 }
 
 static int reserve(Run *r, KlDiag *d)
@@ -301,7 +312,7 @@ int kl_text_encoder_run(const KlTextEncoder *te, KlExec *ex, KlDiag *d, const in
         }
         norm(&r, r.x, 2 * c->layers);
         if (r.k->exec_sync(ex) < 0 && !ret)
-            ret = kl_fail(d, KLING_ERROR_DEVICE, "text encoding: the device failed");
+            ret = kl_fail_device(d, r.k, ex, "text encoding");
     }
     r.k->mem_free(ex, r.h);
     r.k->mem_free(ex, r.qkv);

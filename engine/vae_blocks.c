@@ -3,6 +3,7 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include "bind.h"
 #include "vae_internal.h"
 
 #include <stdio.h>
@@ -42,14 +43,17 @@ void kl_vae_half_free(KlVaeHalf **half)
             free(s->conv[j].bias);
             free(s->conv[j].own);
         }
-        free(s->gamma[0]);
-        free(s->gamma[1]);
-        free(s->qkv_bias);
-        free(s->proj_bias);
+        h->k->vector_release(h->k, &s->gamma[0]);
+        h->k->vector_release(h->k, &s->gamma[1]);
+        h->k->weight_release(h->k, &s->qkv);
+        h->k->weight_release(h->k, &s->proj);
+        h->k->vector_release(h->k, &s->qkv_bias);
+        h->k->vector_release(h->k, &s->proj_bias);
     }
     free(h->stage);
+    h->k->weight_release(h->k, &h->mix);
+    h->k->vector_release(h->k, &h->mix_b);
     free(h->mix_w);
-    free(h->mix_b);
     pthread_mutex_destroy(&h->lock);
     free(h);
     *half = NULL;
@@ -77,11 +81,22 @@ int kl_vae_bind_conv(KlDiag *d, const KlWeights *w, const char *name, int ic, in
     return ret;
 }
 
-int kl_vae_bind_gamma(KlDiag *d, const KlWeights *w, const char *name, int ndim, int c, float **gamma)
+int kl_vae_bind_mix(KlDiag *d, KlVaeHalf *h, int64_t n, int64_t k)
+{
+    int ret;
+
+    h->mix = (KlWeight){ h->mix_w, KL_F32 };
+    if ((ret = kl_bind_weight(d, h->k, "the VAE's latent scaling", &h->mix, n, k)) < 0)
+        return ret;
+    return kl_bind_vector(d, h->k, "the VAE's latent scaling", &h->mix_b, n);
+}
+
+int kl_vae_bind_gamma(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *name, int ndim, int c,
+                      float **gamma)
 {
     int64_t shape[4] = { c, 1, 1, 1 };
 
-    return kl_weights_get_f32(d, w, name, ndim, shape, gamma);
+    return kl_bind_f32(d, k, w, name, ndim, shape, gamma);
 }
 
 int kl_vae_bind_causal(KlDiag *d, const KlWeights *w, const char *name, int ic, int oc, KlVaeStage *s)
@@ -92,7 +107,8 @@ int kl_vae_bind_causal(KlDiag *d, const KlWeights *w, const char *name, int ic, 
     return kl_vae_bind_conv(d, w, name, ic, oc, 3, 3, 3, &s->conv[0]);
 }
 
-int kl_vae_bind_res(KlDiag *d, const KlWeights *w, const char *prefix, int in, int out, KlVaeStage *s)
+int kl_vae_bind_res(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
+                    int in, int out, KlVaeStage *s)
 {
     char name[NAME_MAX_LEN - 16];
     int ret;
@@ -101,13 +117,13 @@ int kl_vae_bind_res(KlDiag *d, const KlWeights *w, const char *prefix, int in, i
     s->in = in;
     s->out = out;
     snprintf(name, sizeof(name), "%s.norm1.gamma", prefix);
-    if ((ret = kl_vae_bind_gamma(d, w, name, 4, in, &s->gamma[0])) < 0)
+    if ((ret = kl_vae_bind_gamma(d, k, w, name, 4, in, &s->gamma[0])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.conv1", prefix);
     if ((ret = kl_vae_bind_conv(d, w, name, in, out, 3, 3, 3, &s->conv[0])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.norm2.gamma", prefix);
-    if ((ret = kl_vae_bind_gamma(d, w, name, 4, out, &s->gamma[1])) < 0)
+    if ((ret = kl_vae_bind_gamma(d, k, w, name, 4, out, &s->gamma[1])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.conv2", prefix);
     if ((ret = kl_vae_bind_conv(d, w, name, out, out, 3, 3, 3, &s->conv[1])) < 0 || in == out)
@@ -116,7 +132,7 @@ int kl_vae_bind_res(KlDiag *d, const KlWeights *w, const char *prefix, int in, i
     return kl_vae_bind_conv(d, w, name, in, out, 1, 1, 1, &s->conv[2]);
 }
 
-int kl_vae_bind_attn(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s)
+int kl_vae_bind_attn(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix, int c, KlVaeStage *s)
 {
     char name[NAME_MAX_LEN];
     int64_t n = 3 * (int64_t)c, m = c;
@@ -125,22 +141,23 @@ int kl_vae_bind_attn(KlDiag *d, const KlWeights *w, const char *prefix, int c, K
     s->kind = KL_VAE_ATTN;
     s->in = s->out = c;
     snprintf(name, sizeof(name), "%s.norm.gamma", prefix);
-    if ((ret = kl_vae_bind_gamma(d, w, name, 3, c, &s->gamma[0])) < 0)
+    if ((ret = kl_vae_bind_gamma(d, k, w, name, 3, c, &s->gamma[0])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.to_qkv.weight", prefix);
-    if ((ret = kl_weights_get_matrix(d, w, name, n, c, &s->qkv)) < 0)
+    if ((ret = kl_bind_matrix(d, k, w, name, n, c, &s->qkv)) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.to_qkv.bias", prefix);
-    if ((ret = kl_weights_get_f32(d, w, name, 1, &n, &s->qkv_bias)) < 0)
+    if ((ret = kl_bind_f32(d, k, w, name, 1, &n, &s->qkv_bias)) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.proj.weight", prefix);
-    if ((ret = kl_weights_get_matrix(d, w, name, c, c, &s->proj)) < 0)
+    if ((ret = kl_bind_matrix(d, k, w, name, c, c, &s->proj)) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.proj.bias", prefix);
-    return kl_weights_get_f32(d, w, name, 1, &m, &s->proj_bias);
+    return kl_bind_f32(d, k, w, name, 1, &m, &s->proj_bias);
 }
 
-int kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, int out, KlVaeStage *s)
+int kl_vae_bind_head(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
+                     int c, int out, KlVaeStage *s)
 {
     char name[NAME_MAX_LEN - 16];
     int64_t shape[5] = { out, c, 3, 3, 3 }, rows = (int64_t)out * c, n = out;
@@ -151,7 +168,7 @@ int kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, i
     s->in = c;
     s->out = out;
     snprintf(name, sizeof(name), "%s.norm_out.gamma", prefix);
-    if ((ret = kl_vae_bind_gamma(d, w, name, 4, c, &s->gamma[0])) < 0)
+    if ((ret = kl_vae_bind_gamma(d, k, w, name, 4, c, &s->gamma[0])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.conv_out.bias", prefix);
     if ((ret = kl_weights_get_f32(d, w, name, 1, &n, &s->conv[0].bias)) < 0)
@@ -179,17 +196,17 @@ int kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, i
     return 0;
 }
 
-int kl_vae_bind_mid(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s)
+int kl_vae_bind_mid(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix, int c, KlVaeStage *s)
 {
     char name[NAME_MAX_LEN - 32];
     int ret;
 
     snprintf(name, sizeof(name), "%s.mid_block.resnets.0", prefix);
-    if ((ret = kl_vae_bind_res(d, w, name, c, c, &s[0])) < 0)
+    if ((ret = kl_vae_bind_res(d, k, w, name, c, c, &s[0])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.mid_block.attentions.0", prefix);
-    if ((ret = kl_vae_bind_attn(d, w, name, c, &s[1])) < 0)
+    if ((ret = kl_vae_bind_attn(d, k, w, name, c, &s[1])) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s.mid_block.resnets.1", prefix);
-    return kl_vae_bind_res(d, w, name, c, c, &s[2]);
+    return kl_vae_bind_res(d, k, w, name, c, c, &s[2]);
 }

@@ -35,7 +35,7 @@ static int bind_mix(KlDiag *d, const KlWeights *w, const KlVaeConfig *c, KlVaeHa
         }
         h->mix_b[o] = (float)b;
     }
-    return 0;
+    return kl_vae_bind_mix(d, h, z, z);
 }
 
 static int bind_resample(KlDiag *d, const KlWeights *w, int block, int c, bool time, KlVaeStage *s)
@@ -73,7 +73,7 @@ int kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHa
     s = (*half)->stage;
     if ((ret = bind_mix(d, w, c, *half)) < 0 ||
         (ret = kl_vae_bind_causal(d, w, "decoder.conv_in", c->z_dim, top, s++)) < 0 ||
-        (ret = kl_vae_bind_mid(d, w, "decoder", top, s)) < 0)
+        (ret = kl_vae_bind_mid(d, vae->k, w, "decoder", top, s)) < 0)
         goto fail;
     s += 3;
     for (int i = 0; i < c->levels; i++) {
@@ -82,7 +82,7 @@ int kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHa
             char name[64];
 
             snprintf(name, sizeof(name), "decoder.up_blocks.%d.resnets.%d", i, j);
-            if ((ret = kl_vae_bind_res(d, w, name, in, out, s++)) < 0)
+            if ((ret = kl_vae_bind_res(d, vae->k, w, name, in, out, s++)) < 0)
                 goto fail;
             in = out;
         }
@@ -92,7 +92,7 @@ int kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHa
             goto fail;
         in = out / 2;
     }
-    if ((ret = kl_vae_bind_head(d, w, "decoder", out, 3, s)) < 0)
+    if ((ret = kl_vae_bind_head(d, vae->k, w, "decoder", out, 3, s)) < 0)
         goto fail;
     return 0;
 fail:
@@ -143,7 +143,7 @@ int kl_vae_decode(KlVaeDecoder *dec, KlDiag *d, const float *z, int64_t ldz, KlV
     KlVaeStream *s = &dec->s;
     int64_t n = (int64_t)dec->R * dec->W, C = dec->z;
     float *planes, *tok, *x;
-    KlLinear mix = { .ldx = C, .w = { s->half->mix_w, KL_F32 }, .bias = s->half->mix_b, .ldy = C, .M = n, .N = C,
+    KlLinear mix = { .ldx = C, .w = s->half->mix, .bias = s->half->mix_b, .ldy = C, .M = n, .N = C,
                      .K = C };
 
     if (!(planes = kl_vae_take(s, d, n * C)) || !(tok = kl_vae_take(s, d, n * C)))

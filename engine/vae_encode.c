@@ -33,7 +33,7 @@ static int bind_mix(KlDiag *d, const KlWeights *w, const KlVaeConfig *c, KlVaeHa
             h->mix_w[o * n + i] = (float)((double)h->mix_w[o * n + i] / c->std[o]);
         h->mix_b[o] = (float)(((double)h->mix_b[o] - c->mean[o]) / c->std[o]);
     }
-    return 0;
+    return kl_vae_bind_mix(d, h, z, n);
 }
 
 static int bind_resample(KlDiag *d, const KlWeights *w, int block, int c, bool time, KlVaeStage *s)
@@ -68,15 +68,15 @@ int kl_vae_encoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHa
             char name[64];
 
             snprintf(name, sizeof(name), "encoder.down_blocks.%d", block++);
-            if ((ret = kl_vae_bind_res(d, w, name, in, out, s++)) < 0)
+            if ((ret = kl_vae_bind_res(d, vae->k, w, name, in, out, s++)) < 0)
                 goto fail;
             in = out;
         }
         if (i < c->levels - 1 && (ret = bind_resample(d, w, block++, out, c->temporal_down[i], s++)) < 0)
             goto fail;
     }
-    if ((ret = kl_vae_bind_mid(d, w, "encoder", out, s)) < 0 ||
-        (ret = kl_vae_bind_head(d, w, "encoder", out, 2 * c->z_dim, s + 3)) < 0)
+    if ((ret = kl_vae_bind_mid(d, vae->k, w, "encoder", out, s)) < 0 ||
+        (ret = kl_vae_bind_head(d, vae->k, w, "encoder", out, 2 * c->z_dim, s + 3)) < 0)
         goto fail;
     return 0;
 fail:
@@ -91,7 +91,7 @@ static int give_latent(void *opaque, KlDiag *d, const float *h)
     KlVaeStream *s = &enc->s;
     int64_t n = (int64_t)s->out_R * s->out_W, z = enc->z;
     float *tok = kl_vae_take(s, d, n * z), *planes = tok ? kl_vae_take(s, d, n * z) : NULL;
-    KlLinear mix = { .x = h, .ldx = 2 * z, .w = { s->half->mix_w, KL_F32 }, .bias = s->half->mix_b, .y = tok,
+    KlLinear mix = { .x = h, .ldx = 2 * z, .w = s->half->mix, .bias = s->half->mix_b, .y = tok,
                      .ldy = z, .M = n, .N = z, .K = 2 * z };
 
     if (!planes)

@@ -56,7 +56,9 @@ typedef struct KlVaeHalf {
     const KlKernels *k;
     KlVaeStage *stage;
     int n;
-    float *mix_w, *mix_b;               /* post_quant_conv or quant_conv, with the latents' scaling folded in */
+    float *mix_w;                       /* post_quant_conv or quant_conv, with the latents' scaling folded in */
+    KlWeight mix;                       /* the same, bound */
+    float *mix_b;
     pthread_mutex_t lock;               /* of users and the packed weights' coming and going */
     int users;
 } KlVaeHalf;
@@ -77,13 +79,19 @@ void kl_vae_half_free(KlVaeHalf **half);
 int  kl_vae_half_alloc(KlDiag *d, const KlKernels *k, int stages, KlVaeHalf **half);
 int  kl_vae_bind_conv(KlDiag *d, const KlWeights *w, const char *name, int ic, int oc, int kt, int kh, int kw,
                       KlVaeConv *c);
-int  kl_vae_bind_gamma(KlDiag *d, const KlWeights *w, const char *name, int ndim, int c, float **gamma);
+/** Binds h->mix_w[n,k] and h->mix_b[n] once they are made. */
+int  kl_vae_bind_mix(KlDiag *d, KlVaeHalf *h, int64_t n, int64_t k);
+int  kl_vae_bind_gamma(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *name, int ndim, int c,
+                       float **gamma);
 int  kl_vae_bind_causal(KlDiag *d, const KlWeights *w, const char *name, int ic, int oc, KlVaeStage *s);
-int  kl_vae_bind_res(KlDiag *d, const KlWeights *w, const char *prefix, int in, int out, KlVaeStage *s);
-int  kl_vae_bind_attn(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s);
-int  kl_vae_bind_head(KlDiag *d, const KlWeights *w, const char *prefix, int c, int out, KlVaeStage *s);
+int  kl_vae_bind_res(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
+                      int in, int out, KlVaeStage *s);
+int  kl_vae_bind_attn(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
+                      int c, KlVaeStage *s);
+int  kl_vae_bind_head(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
+                      int c, int out, KlVaeStage *s);
 /** resnet, attention, resnet into s[0..3). */
-int  kl_vae_bind_mid(KlDiag *d, const KlWeights *w, const char *prefix, int c, KlVaeStage *s);
+int  kl_vae_bind_mid(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix, int c, KlVaeStage *s);
 
 /* One convolution of a clip, with what it remembers. */
 typedef struct KlVaeCausal {

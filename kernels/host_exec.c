@@ -264,8 +264,52 @@ static void host_mem_zero(KlExec *ex, void *dst, size_t bytes)
         memset(dst, 0, bytes);
 }
 
+static const char *host_exec_error(const KlExec *ex)
+{
+    (void)ex;
+    return "";
+}
+
+/* -- weights and vectors are used where they lie -- */
+
+static int host_weight_bind(const KlKernels *k, KlWeight *w, int64_t N, int64_t K)
+{
+    (void)k, (void)w, (void)N, (void)K;
+    return 0;
+}
+
+static void host_weight_release(const KlKernels *k, KlWeight *w)
+{
+    (void)k;
+    w->data = NULL;
+}
+
+static int host_vector_bind(const KlKernels *k, float **v, int64_t n)
+{
+    (void)k, (void)v, (void)n;
+    return 0;
+}
+
+static void host_vector_release(const KlKernels *k, float **v)
+{
+    (void)k;
+    free(*v);
+    *v = NULL;
+}
+
+static void host_close(KlKernels *k)
+{
+    (void)k;
+}
+
 void kl_kernels_init_host(KlKernels *k)
 {
+    k->close        = host_close;
+    k->exec_error   = host_exec_error;
+    k->weight_bind  = host_weight_bind;
+    k->weight_release = host_weight_release;
+    k->vector_bind  = host_vector_bind;
+    k->vector_release = host_vector_release;
     k->exec_create  = host_exec_create;
     k->exec_destroy = host_exec_destroy;
     k->exec_sync    = host_exec_sync;

@@ -36,7 +36,7 @@ static inline int64_t kl_max64(int64_t a, int64_t b) { return a > b ? a : b; }
 /** The least of free memory and swap, the container's limit and the address space's. */
 int64_t kl_host_mem_available(const KlKernels *k);
 
-/** Fills the exec_* and mem_* entries of a table. */
+/** Fills the entries of a table that do not compute: exec_*, mem_*, *_bind, *_release, close. */
 void kl_kernels_init_host(KlKernels *k);
 
 #endif /* KL_HOST_EXEC_H */

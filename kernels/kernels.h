@@ -22,10 +22,16 @@
  *
  * Memory. Pointers to activations come from mem_alloc() of the same executor
  * (64-byte aligned); weights are KlWeight, any alignment that their dtype
- * needs. Unless a contract says "in place", outputs do not overlap inputs.
+ * needs, bound with weight_bind(); vectors that live as long as weights (a
+ * bias, a norm's) are bound with vector_bind(). What an op takes from host
+ * memory says so. Unless a contract says "in place", outputs do not overlap
+ * inputs.
  *
  * Errors. Ops validate nothing: the engine validates once at its wall. They
- * return void and cannot fail. Only exec_*, mem_* and conv_create can.
+ * return void and cannot fail on a host; a device's failure stays with the
+ * executor: exec_sync() and mem_download() return it from then on, and
+ * exec_error() names the call. Only exec_*, mem_*, *_bind and conv_create
+ * return an error.
  *
  * Determinism. For one table and one build, results do not depend on the
  * number of threads: work is cut into tiles by shape alone, and no reduction
@@ -48,7 +54,8 @@ typedef enum KlDType {
 /** Bytes of one element. */
 static inline size_t kl_dtype_bytes(KlDType t) { return t == KL_F32 ? 4 : 2; }
 
-/** A dense weight in its file's dtype; data stays the owner's. */
+/** A dense weight in its file's dtype; data stays the owner's. Once bound to a table (weight_bind), data is that
+ *  table's own: on a device not an address to read from or count with. */
 typedef struct KlWeight {
     const void *data;                   /* NULL: absent */
     KlDType dtype;
@@ -126,15 +133,27 @@ typedef struct KlConv KlConv;
 /* Weights of a convolution in the backend's own layout, independent of R and W: shared between jobs. */
 typedef struct KlConvWeights KlConvWeights;
 
+/* What linear, attention and conv may do to the operands of their products. Sums are in f32 or better always. */
+typedef enum KlPrecision {
+    KL_PREC_AUTO,                       /* round them to what the backend multiplies fastest without visible loss */
+    KL_PREC_F32,                        /* keep f32; a host does so in either case */
+} KlPrecision;
+
 typedef struct KlExecParams {
     int threads;                        /* >= 1 */
+    KlPrecision precision;
     void (*log)(void *opaque, const char *line);   /* or NULL */
     void *opaque;
 } KlExecParams;
 
 typedef struct KlKernels KlKernels;
 struct KlKernels {
-    char name[32];                      /* "ref", "cpu (avx2)", ... */
+    char name[64];                      /* "ref", "cpu (avx2)", "cuda:0 (NVIDIA H200)", ... */
+    void *state;                        /* the table's own; NULL on a host */
+
+    /** Frees what the table itself holds; everything made with it must be gone. Copies of a table share one state:
+     *  close one of them. */
+    void (*close)(KlKernels *k);
 
     /* -- execution and memory: may fail -- */
     /** 0, or negative and *ex NULL when threads or memory are short. */
@@ -142,6 +161,7 @@ struct KlKernels {
     void (*exec_destroy)(KlExec **ex);                  /* waits for work, frees; NULL-safe; memory that came
                                                            from mem_alloc must have been freed */
     int  (*exec_sync)(KlExec *ex);                      /* waits; negative when the device failed */
+    const char *(*exec_error)(const KlExec *ex);        /* the first failure's sentence, "" if none */
     /** Scratch for the ops of this executor; grows only. Call before ops with the largest of their
      *  *_scratch figures. Negative when out of memory, the old scratch then stays. */
     int  (*exec_reserve)(KlExec *ex, size_t bytes);
@@ -153,6 +173,17 @@ struct KlKernels {
     int  (*mem_download)(KlExec *ex, void *host, const void *src, size_t bytes); /* done on return */
     void (*mem_copy)(KlExec *ex, void *dst, const void *src, size_t bytes);      /* in order with the ops */
     void (*mem_zero)(KlExec *ex, void *dst, size_t bytes);
+
+    /* -- what lives as long as a model: any thread, no executor; may fail -- */
+    /** Makes w[N,K] usable by the ops of this table; w->data becomes the table's own. The host's data must stay as it
+     *  is until weight_release(): a device may read it at first use, or again and again. Negative when out of memory,
+     *  w is then as it was. Not for gather, whose table stays the host's, nor for conv_weights_create. */
+    int  (*weight_bind)(const KlKernels *k, KlWeight *w, int64_t N, int64_t K);
+    void (*weight_release)(const KlKernels *k, KlWeight *w);    /* data becomes NULL; absent ones are allowed */
+    /** Gives v[n], from malloc, to the table: *v becomes an address for its ops and is no longer the host's to read.
+     *  Negative when out of memory, *v is then as it was. */
+    int  (*vector_bind)(const KlKernels *k, float **v, int64_t n);
+    void (*vector_release)(const KlKernels *k, float **v);      /* *v becomes NULL; NULL is allowed */
 
     /* -- scratch needs, in bytes, for one call -- */
     size_t (*linear_scratch)(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w);
@@ -174,7 +205,7 @@ struct KlKernels {
                       int64_t group_rows);
     /** y[n] = act(x[n]) [* mul[n]], in place allowed; mul NULL: 1. */
     void (*activate)(KlExec *ex, float *y, const float *x, const float *mul, int64_t n, KlActivation act);
-    /** out[S,D] = table[ids[s],D] in f32; 0 <= ids < rows of table. ids is host memory. */
+    /** out[S,D] = table[ids[s],D] in f32; 0 <= ids < rows of table. ids and table are host memory, table not bound. */
     void (*gather)(KlExec *ex, float *out, KlWeight table, const int32_t *ids, int64_t S, int64_t D);
     /** out[n] = sum_i a[i] * x[i][n], n_in 1..8, in double, in the order of i, rounded once; out may be one of x.
      *  a and the array x are host memory. */

@@ -69,6 +69,13 @@ static inline int kt_open(Kt *t, const KtTable *table, int threads)
     return t->k.exec_create(&t->k, &t->ex, &p);
 }
 
+/** Waits; a failure of the device becomes the case's. */
+static inline void kt_sync(Kt *t)
+{
+    if (t->k.exec_sync(t->ex) < 0 && !t->why[0])
+        snprintf(t->why, sizeof(t->why), "%s", t->k.exec_error(t->ex));
+}
+
 static inline float kt_guard(void)
 {
     uint32_t u = KT_GUARD_BITS;

@@ -79,7 +79,7 @@ static void run(Kt *t, const void *arg, float *out)
     if (t->k.exec_reserve(t->ex, t->k.attention_scratch(t->ex, c->Sq, c->Sk, c->H, c->E)) < 0)
         snprintf(t->why, sizeof(t->why), "no scratch");
     t->k.attention(t->ex, &p);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, p.out, c->Sq, D, p.ldo);
 }
 

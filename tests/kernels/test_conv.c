@@ -84,7 +84,7 @@ static void run(Kt *t, const void *arg, float *out)
         snprintf(t->why, sizeof(t->why), "not created");
     } else {
         t->k.conv(t->ex, conv, y, src, res);
-        t->k.exec_sync(t->ex);
+        kt_sync(t);
         kt_output_2d(t, out, y, 1, n, n);
     }
     t->k.conv_destroy(&conv);

@@ -28,7 +28,7 @@ static void run_activate(Kt *t, const void *arg, float *out)
     const float *mul = d->mul ? kt_input(t, d->b, d->n, d->off) : NULL;
 
     t->k.activate(t->ex, y, x, mul, d->n, d->act);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, y, 1, d->n, d->n);
 }
 
@@ -85,7 +85,7 @@ static void run_gated_add(Kt *t, const void *arg, float *out)
     const float *gate = d->gate_rows ? kt_input_2d(t, d->gate, groups, d->D, d->D + 3, d->off) : NULL;
 
     t->k.gated_add(t->ex, x, y, d->S, d->D, gate, d->D + 3, d->gate_rows);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, x, 1, n, n);
 }
 
@@ -128,7 +128,7 @@ static void run_lincomb(Kt *t, const void *arg, float *out)
         x[i] = kt_input(t, d->x[i], d->n, d->off);
     y = d->in_place ? (float *)x[d->n_in - 1] : kt_buf(t, d->n, d->off);
     t->k.lincomb(t->ex, y, x, d->coef, d->n_in, d->n);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, y, 1, d->n, d->n);
 }
 
@@ -169,9 +169,13 @@ static void run_convert(Kt *t, const void *arg, float *out)
 {
     const Data *d = arg;
     float *y = kt_buf(t, d->n, d->off);
+    KlWeight w = d->w;
 
-    t->k.convert(t->ex, y, d->w, d->n);
-    t->k.exec_sync(t->ex);
+    if (t->k.weight_bind(&t->k, &w, 1, d->n) < 0)
+        snprintf(t->why, sizeof(t->why), "the weight was not bound");
+    t->k.convert(t->ex, y, w, d->n);
+    kt_sync(t);
+    t->k.weight_release(&t->k, &w);
     kt_output_2d(t, out, y, 1, d->n, d->n);
 }
 
@@ -216,7 +220,7 @@ static void run_gather(Kt *t, const void *arg, float *out)
     float *y = kt_buf(t, d->S * d->D, d->off);
 
     t->k.gather(t->ex, y, d->w, d->ids, d->S, d->D);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, y, 1, d->S * d->D, d->S * d->D);
 }
 

@@ -15,10 +15,10 @@ static void test_table(const KtTable *table)
     Kt t;
 
     REQUIRE(!kt_open(&t, table, 2), "no executor");
-    for (size_t i = 0; i < (sizeof(t.k) - offsetof(KlKernels, exec_create)) / sizeof(void *); i++) {
+    for (size_t i = 0; i < (sizeof(t.k) - offsetof(KlKernels, close)) / sizeof(void *); i++) {
         void *p;
 
-        memcpy(&p, (char *)&t.k + offsetof(KlKernels, exec_create) + i * sizeof(p), sizeof(p));
+        memcpy(&p, (char *)&t.k + offsetof(KlKernels, close) + i * sizeof(p), sizeof(p));
         CHECK(p, "entry %zu is empty", i);
     }
     CHECK(memchr(t.k.name, 0, sizeof(t.k.name)) && t.k.name[0], "no name");
@@ -98,12 +98,14 @@ static void *job_main(void *arg)
 
         t.k.exec_reserve(t.ex, t.k.linear_scratch(t.ex, ROWS, OUT, IN, KL_F32));
         t.k.exec_reserve(t.ex, t.k.attention_scratch(t.ex, ROWS, ROWS, 5, IN / 5));
+        t.k.weight_bind(&t.k, &lin.w, OUT, IN);
         t.k.linear(t.ex, &lin);
         t.k.attention(t.ex, &att);
         t.k.activate(t.ex, o, o, NULL, ROWS * IN, KL_ACT_SILU);
         t.k.exec_sync(t.ex);
         kt_output_2d(&t, j->out, y, ROWS, OUT, OUT);
         kt_output_2d(&t, j->att, o, ROWS, IN, IN);
+        t.k.weight_release(&t.k, &lin.w);
         kt_release(&t);
     }
     j->failed = t.why[0] != 0;

@@ -31,7 +31,7 @@ static void run_patchify(Kt *t, const void *arg, float *out)
     float *z = kt_input(t, d->in, n, c->off), *tok = kt_buf(t, n, c->off);
 
     t->k.patchify(t->ex, tok, z, c->C, c->F, c->R, c->W, c->ph, c->pw);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, tok, 1, n, n);
 }
 
@@ -43,7 +43,7 @@ static void run_unpatchify(Kt *t, const void *arg, float *out)
     float *tok = kt_input(t, d->in, n, c->off), *z = kt_buf(t, n, c->off);
 
     t->k.unpatchify(t->ex, z, tok, c->C, c->F, c->R, c->W, c->ph, c->pw);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, z, 1, n, n);
 }
 
@@ -90,7 +90,7 @@ static void run_to_rgb(Kt *t, const void *arg, float *out)
     for (int i = 0; i < 3; i++)
         rgb[i] = kt_buf(t, c->R * ld, c->off);
     t->k.to_rgb(t->ex, rgb, ld, x, c->R, c->W, c->C);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     for (int i = 0; i < 3; i++)
         kt_output_2d(t, out + i * n, rgb[i], c->R, c->W, ld);
 }

@@ -70,8 +70,11 @@ static void run(Kt *t, const void *arg, float *out)
     }
     if (t->k.exec_reserve(t->ex, t->k.linear_scratch(t->ex, c->M, c->N, c->K, d->w.dtype)) < 0)
         snprintf(t->why, sizeof(t->why), "no scratch");
+    if (t->k.weight_bind(&t->k, &p.w, c->N, c->K) < 0)
+        snprintf(t->why, sizeof(t->why), "the weight was not bound");
     t->k.linear(t->ex, &p);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
+    t->k.weight_release(&t->k, &p.w);
     kt_output_2d(t, out, p.y, c->M, c->N, ldy);
 }
 

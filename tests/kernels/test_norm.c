@@ -64,7 +64,7 @@ static void run_norm(Kt *t, const void *arg, float *out)
         p.shift = kt_input_2d(t, d->shift, groups, c->D, p.ldmod, c->off);
     }
     (d->rms ? t->k.rms_norm : t->k.layer_norm)(t->ex, &p);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, p.y, c->S, c->D, p.ldy);
 }
 
@@ -128,7 +128,7 @@ static void run_rope(Kt *t, const void *arg, float *out)
     const float *sn = c->mod_rows ? NULL : kt_input(t, d->sin, half, c->off);
 
     t->k.qk_norm_rope(t->ex, x, ldx, c->S, c->H, c->D / c->H, w, EPS, cs, sn);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, x, c->S, c->D, ldx);
 }
 
@@ -169,7 +169,7 @@ static void run_pixel(Kt *t, const void *arg, float *out)
     const float *gamma = kt_input(t, d->weight, c->D, c->off);
 
     t->k.pixel_norm(t->ex, y, x, c->S, c->D, gamma, d->act);
-    t->k.exec_sync(t->ex);
+    kt_sync(t);
     kt_output_2d(t, out, y, 1, n, n);
 }
 
