@@ -123,6 +123,20 @@ typedef struct KlConvDesc {
     int R, W;                           /* input picture */
 } KlConvDesc;
 
+/** Blocks of f x f pixels, in T pictures, against channels (pixel shuffle). Of fine[R*f,W*f,C] and coarse[R,W,D], D
+ *  dividing C*T*f*f, the sample (c, t, i, j) of a block, number v = ((c*T + t)*f + i)*f + j, belongs to coarse channel
+ *  v / g, g = C*T*f*f / D. */
+typedef struct KlShuffle {
+    const float *x;                     /* one of the two */
+    float *y;                           /* the other */
+    int R, W;                           /* the coarse picture */
+    int C, D;                           /* channels of the fine, of the coarse picture */
+    int f;                              /* >= 1 */
+    int T, t;                           /* the fine picture of this call is number t of T, 0 <= t < T */
+    int by_columns;                     /* 1: i and j change places in v */
+    int add;                            /* shuffle_down: 1 adds to y */
+} KlShuffle;
+
 static inline int kl_conv_out(int in, int up2, int k, int stride, int pad)
 {
     return ((in << up2) + pad - k) / stride + 1;
@@ -236,6 +250,10 @@ struct KlKernels {
      *  (torch's F.normalize), in place allowed. */
     void (*pixel_norm)(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
                        KlActivation act);
+    /** y (coarse) = [y +] 1/g times the sum of x's (fine) samples of each channel; called for every t, the mean. */
+    void (*shuffle_down)(KlExec *ex, const KlShuffle *p);
+    /** y (fine), each sample = its channel of x (coarse). Moves only: exact. */
+    void (*shuffle_up)(KlExec *ex, const KlShuffle *p);
     /** rgb[3,R,W] planes of stride ld floats in [0,1]: clamp(x*0.5 + 0.5), x[R,W,C>=3] of pixel stride C. */
     void (*to_rgb)(KlExec *ex, float *const rgb[3], int64_t ld, const float *x, int R, int W, int C);
 };

@@ -12,9 +12,9 @@
 /* -- where time goes: the table's pointers wrapped -- */
 
 enum { OP_LINEAR, OP_ATTENTION, OP_CONV, OP_LAYER_NORM, OP_RMS_NORM, OP_QK_NORM_ROPE, OP_GATED_ADD, OP_ACTIVATE,
-       OP_PIXEL_NORM, OP_LINCOMB, OP_CONVERT, OP_COPY, OP_NB };
+       OP_PIXEL_NORM, OP_SHUFFLE, OP_LINCOMB, OP_CONVERT, OP_COPY, OP_NB };
 static const char *const op_name[OP_NB] = { "linear", "attention", "conv", "layer_norm", "rms_norm", "qk_norm_rope",
-    "gated_add", "activate", "pixel_norm", "lincomb", "convert", "mem_copy" };
+    "gated_add", "activate", "pixel_norm", "shuffle", "lincomb", "convert", "mem_copy" };
 static KlKernels real;
 static struct { double s; long calls; } spent[OP_NB];
 
@@ -25,6 +25,8 @@ static void op_linear(KlExec *ex, const KlLinear *p) { TIMED(OP_LINEAR, real.lin
 static void op_attention(KlExec *ex, const KlAttention *p) { TIMED(OP_ATTENTION, real.attention(ex, p)); }
 static void op_layer_norm(KlExec *ex, const KlNorm *p) { TIMED(OP_LAYER_NORM, real.layer_norm(ex, p)); }
 static void op_rms_norm(KlExec *ex, const KlNorm *p) { TIMED(OP_RMS_NORM, real.rms_norm(ex, p)); }
+static void op_shuffle_down(KlExec *ex, const KlShuffle *p) { TIMED(OP_SHUFFLE, real.shuffle_down(ex, p)); }
+static void op_shuffle_up(KlExec *ex, const KlShuffle *p) { TIMED(OP_SHUFFLE, real.shuffle_up(ex, p)); }
 static void op_copy(KlExec *ex, void *d, const void *s, size_t n) { TIMED(OP_COPY, real.mem_copy(ex, d, s, n)); }
 static void op_convert(KlExec *ex, float *o, KlWeight w, int64_t n) { TIMED(OP_CONVERT, real.convert(ex, o, w, n)); }
 
@@ -75,6 +77,8 @@ void bench_wrap_ops(KlKernels *k)
     k->convert = op_convert;
     k->conv = op_conv;
     k->pixel_norm = op_pixel_norm;
+    k->shuffle_down = op_shuffle_down;
+    k->shuffle_up = op_shuffle_up;
     k->mem_copy = op_copy;
 }
 

@@ -23,5 +23,6 @@ void kl_cpu_init_linear(KlKernels *k, unsigned flags);
 void kl_cpu_init_conv(KlKernels *k, unsigned flags);
 void kl_cpu_init_attention(KlKernels *k, unsigned flags);
 void kl_cpu_init_rows(KlKernels *k, unsigned flags);
+void kl_cpu_init_shuffle(KlKernels *k);
 
 #endif /* KL_CPU_H */

@@ -18,6 +18,7 @@ void kl_kernels_init_cpu(KlKernels *k, unsigned mask)
     kl_cpu_init_conv(k, flags);
     kl_cpu_init_attention(k, flags);
     kl_cpu_init_rows(k, flags);
+    kl_cpu_init_shuffle(k);
     snprintf(k->name, sizeof(k->name), "cpu (%s)",
              flags & KL_CPU_AVX512 ? "avx512" : flags & KL_CPU_AVX2 ? "avx2" : "generic");
 }

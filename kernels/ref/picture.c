@@ -71,8 +71,66 @@ static void to_rgb(KlExec *ex, float *const rgb[3], int64_t ld, const float *x, 
     kl_parallel(ex, R, to_rgb_row, &p);
 }
 
+/* Where the fine picture holds sample v of the block at (r, w); -1 when another picture in time does. */
+static int64_t sample_place(const KlShuffle *p, int64_t r, int64_t w, int64_t v)
+{
+    int64_t f = p->f, j = v % f, i = v / f % f, t = v / (f * f) % p->T, c = v / (f * f) / p->T;
+    int64_t row = r * f + (p->by_columns ? j : i), col = w * f + (p->by_columns ? i : j);
+
+    return t == p->t ? (row * p->W * f + col) * p->C + c : -1;
+}
+
+static void shuffle_down_row(void *arg, int64_t r, int thread)
+{
+    const KlShuffle *p = arg;
+    int64_t g = (int64_t)p->C * p->T * p->f * p->f / p->D;
+    float *y = p->y + r * p->W * p->D;
+
+    (void)thread;
+    for (int64_t w = 0; w < p->W; w++)
+        for (int64_t d = 0; d < p->D; d++, y++) {
+            double sum = 0;
+
+            for (int64_t v = d * g; v < (d + 1) * g; v++) {
+                int64_t at = sample_place(p, r, w, v);
+
+                sum += at < 0 ? 0 : p->x[at];
+            }
+            *y = (float)(p->add ? *y + sum / (double)g : sum / (double)g);
+        }
+}
+
+static void shuffle_down(KlExec *ex, const KlShuffle *p)
+{
+    kl_parallel(ex, p->R, shuffle_down_row, (void *)(uintptr_t)p);
+}
+
+static void shuffle_up_row(void *arg, int64_t r, int thread)
+{
+    const KlShuffle *p = arg;
+    int64_t g = (int64_t)p->C * p->T * p->f * p->f / p->D;
+    const float *x = p->x + r * p->W * p->D;
+
+    (void)thread;
+    for (int64_t w = 0; w < p->W; w++)
+        for (int64_t d = 0; d < p->D; d++, x++)
+            for (int64_t v = d * g; v < (d + 1) * g; v++) {
+                int64_t at = sample_place(p, r, w, v);
+
+                if (at >= 0)
+                    p->y[at] = *x;
+            }
+}
+
+static void shuffle_up(KlExec *ex, const KlShuffle *p)
+{
+    kl_parallel(ex, p->R, shuffle_up_row, (void *)(uintptr_t)p);
+}
+
 void kl_ref_init_picture(KlKernels *k)
 {
+    k->shuffle_down = shuffle_down;
+    k->shuffle_up = shuffle_up;
     k->pixel_norm = pixel_norm;
     k->to_rgb = to_rgb;
 }

@@ -1,10 +1,12 @@
 /*
- * patchify, unpatchify, to_rgb.
+ * patchify, unpatchify, to_rgb, and pixel shuffles.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The first two only move: exact. to_rgb is one multiplication by a half and
- * one rounded addition, so every table gives ref's bits.
+ * one rounded addition, so every table gives ref's bits. shuffle_up only moves.
+ * shuffle_down is a sum of g terms, each scaled by a rounded 1/g (2 u), and
+ * perhaps of what was there; each t of T is one call, so g + 1 terms bound all.
  */
 #include "kt.h"
 
@@ -124,8 +126,112 @@ static void test_to_rgb(const KtTable *table)
     }
 }
 
+typedef struct Shuffle {
+    KlShuffle p;
+    const float *fine, *coarse;         /* [T][R*f,W*f,C], [R,W,D] */
+    int off;
+} Shuffle;
+
+static size_t fine_size(const KlShuffle *p)
+{
+    return (size_t)p->R * p->W * p->f * p->f * p->C;
+}
+
+/* Into coarse, every t; after what was there where add is set. */
+static void run_shuffle_down(Kt *t, const void *arg, float *out)
+{
+    const Shuffle *s = arg;
+    KlShuffle p = s->p;
+    size_t n = (size_t)p.R * p.W * p.D;
+    float *y = p.add ? kt_input(t, s->coarse, n, s->off) : kt_buf(t, n, s->off);
+
+    p.y = y;
+    for (p.t = 0; p.t < p.T; p.t++) {
+        p.x = kt_input(t, s->fine + p.t * fine_size(&p), fine_size(&p), s->off);
+        t->k.shuffle_down(t->ex, &p);
+        p.add = 1;
+    }
+    t->k.exec_sync(t->ex);
+    kt_output_2d(t, out, y, 1, n, n);
+}
+
+static void run_shuffle_up(Kt *t, const void *arg, float *out)
+{
+    const Shuffle *s = arg;
+    KlShuffle p = s->p;
+
+    p.x = kt_input(t, s->coarse, (size_t)p.R * p.W * p.D, s->off);
+    for (p.t = 0; p.t < p.T; p.t++) {
+        float *y = p.y = kt_buf(t, fine_size(&p), s->off);
+
+        t->k.shuffle_up(t->ex, &p);
+        t->k.exec_sync(t->ex);
+        kt_output_2d(t, out + p.t * fine_size(&p), y, 1, fine_size(&p), fine_size(&p));
+    }
+}
+
+/* The coarse element that fine element n of picture t belongs to, from the order of torch's view and permute. */
+static size_t coarse_place(const KlShuffle *p, size_t n, int t)
+{
+    size_t f = p->f, c = n % p->C, x = n / p->C % (p->W * f), y = n / p->C / (p->W * f), i = y % f, j = x % f;
+    size_t v = p->by_columns ? ((c * p->T + t) * f + j) * f + i : ((c * p->T + t) * f + i) * f + j;
+
+    return (y / f * p->W + x / f) * p->D + v * p->D / (p->C * p->T * f * f);
+}
+
+static void shuffle_case(const KtTable *table, Shuffle *s, const char *label)
+{
+    const KlShuffle *p = &s->p;
+    size_t n = fine_size(p), all = n * p->T, coarse = (size_t)p->R * p->W * p->D, g = all / coarse;
+    float *fine = kt_random(all, 1, KT_SPIKES), *small = kt_random(coarse, 2, KT_SPIKES);
+    double *up = calloc(all, sizeof(*up)), *none = calloc(all, sizeof(*none));
+    double *down = calloc(coarse, sizeof(*down)), *tol = calloc(coarse, sizeof(*tol));
+
+    s->fine = fine;
+    s->coarse = small;
+    for (size_t k = 0; k < coarse && p->add; k++) {
+        down[k] = small[k];
+        tol[k] = fabs(small[k]);
+    }
+    for (size_t k = 0; k < all; k++) {
+        size_t at = coarse_place(p, k % n, (int)(k / n));
+
+        up[k] = small[at];
+        down[at] += (double)fine[k] / (double)g;
+        tol[at] += fabs(fine[k]) / (double)g;
+    }
+    for (size_t k = 0; k < coarse; k++) /* ref rounds once per call: T - 1 times more than its bound knows of */
+        tol[k] = tol[k] * (kt_sum_u((double)g + 1) + 2 * KT_U + (table->ref ? 4 * (p->T - 1) : 0)) + g * 0x1p-149;
+    kt_case(table, label, run_shuffle_down, s, coarse, down, tol);
+    kt_case(table, label, run_shuffle_up, s, all, up, none);
+    free(fine), free(small), free(up), free(none), free(down), free(tol);
+}
+
+static void test_shuffle(const KtTable *table)
+{
+    /* R, W, C, D, f, T, by_columns, add, off: down and up shortcuts with and without time, a picture's patches, means
+     * of whole channels, and groups that are neither a part nor a multiple of a block */
+    static const int t[][9] = {
+        { 1, 1, 1, 1, 1, 1, 0, 0, 0 },   { 3, 5, 16, 16, 2, 1, 0, 1, 1 }, { 4, 3, 16, 32, 2, 2, 0, 0, 0 },
+        { 2, 7, 12, 12, 2, 2, 0, 1, 3 }, { 5, 2, 8, 16, 2, 1, 0, 0, 0 },  { 3, 4, 3, 12, 2, 1, 1, 0, 0 },
+        { 2, 3, 3, 27, 3, 1, 1, 0, 1 },  { 6, 5, 24, 8, 1, 1, 0, 0, 0 },  { 2, 2, 3, 2, 2, 1, 0, 0, 0 },
+        { 3, 3, 9, 6, 2, 2, 1, 1, 0 },   { 2, 35, 20, 20, 1, 1, 0, 1, 0 }, { 2, 3, 10, 4, 2, 3, 0, 0, 2 },
+    };
+
+    for (size_t i = 0; i < KT_LEN(t); i++) {
+        Shuffle s = { .p = { .R = t[i][0], .W = t[i][1], .C = t[i][2], .D = t[i][3], .f = t[i][4], .T = t[i][5],
+                             .by_columns = t[i][6], .add = t[i][7] }, .off = t[i][8] };
+        char label[96];
+
+        snprintf(label, sizeof(label), "%d to %d channels, %dx%d, f %d, T %d%s%s", s.p.C, s.p.D, s.p.W, s.p.R, s.p.f,
+                 s.p.T, s.p.by_columns ? ", by columns" : "", s.p.add ? ", added" : "");
+        shuffle_case(table, &s, label);
+    }
+}
+
 int main(void)
 {
+    kt_each("shuffle", test_shuffle);
     kt_each("patches", test_patches);
     kt_each("to_rgb", test_to_rgb);
     return check_exit();
