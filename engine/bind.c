@@ -23,7 +23,7 @@ int kl_bind_weight(KlDiag *d, const KlKernels *k, const char *what, KlWeight *ou
     if (k->weight_bind(k, out, n, kdim) >= 0)
         return 0;
     out->data = NULL;
-    return fail(d, k, what, (size_t)n * (size_t)kdim * kl_dtype_bytes(out->dtype));
+    return fail(d, k, what, kl_dtype_bytes(out->dtype, n * kdim));
 }
 
 int kl_bind_vector(KlDiag *d, const KlKernels *k, const char *what, float **v, int64_t n)

@@ -85,7 +85,7 @@ int kl_vae_bind_mix(KlDiag *d, KlVaeHalf *h, int64_t n, int64_t k)
 {
     int ret;
 
-    h->mix = (KlWeight){ h->mix_w, KL_F32 };
+    h->mix = (KlWeight){ .data = h->mix_w, .dtype = KL_F32 };
     if ((ret = kl_bind_weight(d, h->k, "the VAE's latent scaling", &h->mix, n, k)) < 0)
         return ret;
     return kl_bind_vector(d, h->k, "the VAE's latent scaling", &h->mix_b, n);
@@ -190,7 +190,7 @@ int kl_vae_bind_head(KlDiag *d, const KlKernels *k, const KlWeights *w, const ch
         }
         for (int64_t i = 0; i < rows; i++)      /* tap 2 of a causal convolution is the newest picture */
             memcpy(v->own + i * 9, all + (i * 3 + 2 - j) * 9, 9 * sizeof(*all));
-        v->w = (KlWeight){ v->own, KL_F32 };
+        v->w = (KlWeight){ .data = v->own, .dtype = KL_F32 };
     }
     free(all);
     return 0;

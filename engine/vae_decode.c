@@ -58,7 +58,7 @@ static int bind_resample(KlDiag *d, const KlWeights *w, int block, int c, bool t
     s->conv[2] = s->conv[1];
     s->conv[2].bias = NULL;             /* conv[1] owns it */
     s->conv[2].pack_bias = s->conv[1].bias + c;
-    s->conv[2].w.data = (const char *)s->conv[1].w.data + (size_t)c * c * 3 * kl_dtype_bytes(s->conv[1].w.dtype);
+    s->conv[2].w = kl_weight_from(s->conv[1].w, (int64_t)c * c * 3);
     return 0;
 }
 

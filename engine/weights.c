@@ -253,7 +253,7 @@ int kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim
     ret = find_shaped(d, w, name, ndim, shape, &t, &in);
     if (ret < 0)
         return ret;
-    n = t->bytes / kl_dtype_bytes(in.dtype);
+    n = t->bytes / kl_dtype_bytes(in.dtype, 1);
     if (n > SIZE_MAX / sizeof(float) - 1 || !(*out = malloc((n + !n) * sizeof(float))))
         return kl_fail_memory(d, name, n * sizeof(float));
     if (n)

@@ -282,6 +282,7 @@ static void host_weight_release(const KlKernels *k, KlWeight *w)
 {
     (void)k;
     w->data = NULL;
+    w->scale = NULL;
 }
 
 static int host_vector_bind(const KlKernels *k, float **v, int64_t n)

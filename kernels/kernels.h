@@ -18,14 +18,14 @@
  *
  * Layouts. Activations are row-major f32, x[S,D] dense unless a stride `ld`
  * (in elements) is named. Pictures are channels-last: p[R,W,C], dense, one
- * picture per pointer. Weights keep the dtype that their file has.
+ * picture per pointer. Weights keep the dtype that their file has, and are
+ * widened on the way into a product: never a whole matrix at once.
  *
  * Memory. Pointers to activations come from mem_alloc() of the same executor
- * (64-byte aligned); weights are KlWeight, any alignment that their dtype
- * needs, bound with weight_bind(); vectors that live as long as weights (a
- * bias, a norm's) are bound with vector_bind(). What an op takes from host
- * memory says so. Unless a contract says "in place", outputs do not overlap
- * inputs.
+ * (64-byte aligned); weights are KlWeight, at any alignment, bound with
+ * weight_bind(); vectors that live as long as weights (a bias, a norm's) are
+ * bound with vector_bind(). What an op takes from host memory says so. Unless
+ * a contract says "in place", outputs do not overlap inputs.
  *
  * Errors. Ops validate nothing: the engine validates once at its wall. They
  * return void and cannot fail on a host; a device's failure stays with the
@@ -48,18 +48,73 @@ typedef enum KlDType {
     KL_F32,
     KL_F16,
     KL_BF16,
+    KL_F8_E4M3,                         /* torch.float8_e4m3fn: no infinities, 0x7f and 0xff are NaN */
+    KL_F8_E5M2,                         /* torch.float8_e5m2: the upper byte of a half */
+    KL_I8,                              /* -128..127, two's complement; quantize_rows gives -127..127 */
+    /* GGUF's blocks, byte by byte as ggml lays them out and equal in value to its dequantization; see quants.h */
+    KL_Q8_0,
+    KL_Q6_K,
+    KL_Q5_K,
+    KL_Q5_1,
+    KL_Q5_0,
+    KL_Q4_K,
+    KL_Q4_1,
+    KL_Q4_0,
+    KL_Q3_K,
+    KL_Q2_K,
     KL_DTYPE_NB
 } KlDType;
 
-/** Bytes of one element. */
-static inline size_t kl_dtype_bytes(KlDType t) { return t == KL_F32 ? 4 : 2; }
+typedef struct KlDTypeInfo {
+    const char *name;                   /* "bf16", "q4_k", ... */
+    int block;                          /* elements that are stored together; 1: each by itself */
+    int bytes;                          /* of one block */
+} KlDTypeInfo;
 
-/** A dense weight in its file's dtype; data stays the owner's. Once bound to a table (weight_bind), data is that
- *  table's own: on a device not an address to read from or count with. */
+static inline const KlDTypeInfo *kl_dtype_info(KlDType t)
+{
+    static const KlDTypeInfo info[KL_DTYPE_NB] = {
+        [KL_F32]     = { "f32", 1, 4 },        [KL_F16]     = { "f16", 1, 2 },
+        [KL_BF16]    = { "bf16", 1, 2 },       [KL_F8_E4M3] = { "f8_e4m3", 1, 1 },
+        [KL_F8_E5M2] = { "f8_e5m2", 1, 1 },    [KL_I8]      = { "i8", 1, 1 },
+        [KL_Q8_0]    = { "q8_0", 32, 34 },     [KL_Q6_K]    = { "q6_k", 256, 210 },
+        [KL_Q5_K]    = { "q5_k", 256, 176 },   [KL_Q5_1]    = { "q5_1", 32, 24 },
+        [KL_Q5_0]    = { "q5_0", 32, 22 },     [KL_Q4_K]    = { "q4_k", 256, 144 },
+        [KL_Q4_1]    = { "q4_1", 32, 20 },     [KL_Q4_0]    = { "q4_0", 32, 18 },
+        [KL_Q3_K]    = { "q3_k", 256, 110 },   [KL_Q2_K]    = { "q2_k", 256, 84 },
+    };
+
+    return &info[t];
+}
+
+/** Elements that are stored together. A row of a weight holds whole blocks: K, or D, is a multiple of it. */
+static inline int kl_dtype_block(KlDType t) { return kl_dtype_info(t)->block; }
+
+/** Bytes of n >= 0 elements, a multiple of kl_dtype_block(t). */
+static inline size_t kl_dtype_bytes(KlDType t, int64_t n)
+{
+    return (size_t)(n / kl_dtype_info(t)->block) * (size_t)kl_dtype_info(t)->bytes;
+}
+
+/** A dense weight in its file's dtype, at any alignment, rows following each other without a gap; data and scale stay
+ *  the owner's. Once bound to a table (weight_bind), both are that table's own: on a device not addresses to read from
+ *  or count with. Where a scale is given (with fp8 and int8 only), element i is (float)stored[i] *
+ *  scale[i / scale_group], rounded to f32. */
 typedef struct KlWeight {
     const void *data;                   /* NULL: absent */
     KlDType dtype;
+    const float *scale;                 /* NULL: 1 */
+    int64_t scale_group;                /* elements that share a scale: 0, all; or those of a row (linear's K) */
 } KlWeight;
+
+/** The rest of a weight from element `from` on, a multiple of its block and of scale_group. */
+static inline KlWeight kl_weight_from(KlWeight w, int64_t from)
+{
+    w.data = (const char *)w.data + kl_dtype_bytes(w.dtype, from);
+    if (w.scale && w.scale_group)
+        w.scale += from / w.scale_group;
+    return w;
+}
 
 typedef enum KlActivation {
     KL_ACT_NONE,
@@ -70,7 +125,11 @@ typedef enum KlActivation {
 /* Execution resources of one job: threads (or a device's stream) and memory. Opaque to the engine. */
 typedef struct KlExec KlExec;
 
-/** y[M,N] = residual + gate * act(x[M,K] * w[N,K]^T + bias[N]) */
+/** y[M,N] = residual + gate * act(x[M,K] * w[N,K]^T + bias[N])
+ *
+ *  With KL_I8 weights (K <= 131072) the product runs in integers. Each row of x is quantized as by quantize_rows, to
+ *  qx and sx, and x w^T is  sx[m] * sw[n] * sum_k qx[m,k] * w[n,k]  with sw the weight's scale (or 1), the sum exact.
+ *  A row with a NaN or an infinity gives NaN in all of its N outputs (before gate and residual). */
 typedef struct KlLinear {
     const float *x;   int64_t ldx;      /* ldx >= K */
     KlWeight     w;                     /* [N,K] */
@@ -189,11 +248,11 @@ struct KlKernels {
     void (*mem_zero)(KlExec *ex, void *dst, size_t bytes);
 
     /* -- what lives as long as a model: any thread, no executor; may fail -- */
-    /** Makes w[N,K] usable by the ops of this table; w->data becomes the table's own. The host's data must stay as it
-     *  is until weight_release(): a device may read it at first use, or again and again. Negative when out of memory,
-     *  w is then as it was. Not for gather, whose table stays the host's, nor for conv_weights_create. */
+    /** Makes w[N,K] usable by the ops of this table; w->data and w->scale become the table's own. The host's must stay
+     *  as they are until weight_release(): a device may read them at first use, or again and again. Negative when out
+     *  of memory, w is then as it was. Not for gather, whose table stays the host's, nor for conv_weights_create. */
     int  (*weight_bind)(const KlKernels *k, KlWeight *w, int64_t N, int64_t K);
-    void (*weight_release)(const KlKernels *k, KlWeight *w);    /* data becomes NULL; absent ones are allowed */
+    void (*weight_release)(const KlKernels *k, KlWeight *w);    /* data and scale become NULL; absent: allowed */
     /** Gives v[n], from malloc, to the table: *v becomes an address for its ops and is no longer the host's to read.
      *  Negative when out of memory, *v is then as it was. */
     int  (*vector_bind)(const KlKernels *k, float **v, int64_t n);
@@ -219,13 +278,19 @@ struct KlKernels {
                       int64_t group_rows);
     /** y[n] = act(x[n]) [* mul[n]], in place allowed; mul NULL: 1. */
     void (*activate)(KlExec *ex, float *y, const float *x, const float *mul, int64_t n, KlActivation act);
-    /** out[S,D] = table[ids[s],D] in f32; 0 <= ids < rows of table. ids and table are host memory, table not bound. */
+    /** out[S,D] = table[ids[s],D] as convert gives it; 0 <= ids < rows of table. ids and table are host memory, table
+     *  not bound. */
     void (*gather)(KlExec *ex, float *out, KlWeight table, const int32_t *ids, int64_t S, int64_t D);
     /** out[n] = sum_i a[i] * x[i][n], n_in 1..8, in double, in the order of i, rounded once; out may be one of x.
      *  a and the array x are host memory. */
     void (*lincomb)(KlExec *ex, float *out, const float *const *x, const double *a, int n_in, int64_t n);
-    /** f32 copy of a weight. */
+    /** f32 copy of a weight's first n elements, n a multiple of its block: exact, or rounded once by its scale. */
     void (*convert)(KlExec *ex, float *out, KlWeight w, int64_t n);
+    /** Symmetric int8, one scale per row of w[N,K]: with a = max_k |w[n,k]|, scale[n] = a / 127 and
+     *  q[n,k] = w[n,k] * (127 / a) to the nearest whole number, ties to even; every operation in f32, rounded by
+     *  itself. A row with a < 2^-100 becomes zeros with scale 0, one with a NaN or an infinity zeros with scale NaN.
+     *  q and scale, in the executor's memory, make a bound KlWeight { q, KL_I8, scale, K }. */
+    void (*quantize_rows)(KlExec *ex, int8_t *q, float *scale, KlWeight w, int64_t N, int64_t K);
 
     /* -- latent video <-> tokens.  z[C,F,R,W];  patch (1,ph,pw);  R = gr*ph, W = gw*pw. -- */
     /** tok[F*gr*gw, C*ph*pw], element order (c, i, j) within a token, as a Conv3d weight's. */

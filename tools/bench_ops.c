@@ -111,7 +111,8 @@ static void bench_linear(Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtyp
     static const char *const name[] = { "f32", "f16", "bf16" };
     float *x = bench_alloc_f32((size_t)(M * K)), *y = bench_alloc_f32((size_t)(M * N));
     float *w = bench_alloc_f32((size_t)(N * K));
-    KlLinear p = { .x = x, .ldx = K, .w = { w, dtype }, .y = y, .ldy = N, .M = M, .N = N, .K = K, .act = act };
+    KlLinear p = { .x = x, .ldx = K, .w = { .data = w, .dtype = dtype }, .y = y, .ldy = N, .M = M, .N = N, .K = K,
+                   .act = act };
     Timer best = { 0 };
     char what[64];
 
@@ -166,12 +167,13 @@ static void bench_conv(Bench *b, const KlConvDesc *d)
     size_t n_w = (size_t)d->ic * d->oc * d->kt * d->kh * d->kw;
     float *x = bench_alloc_f32(n_in), *y = bench_alloc_f32(n_out), *w = bench_alloc_f32(n_w);
     const float *src[3] = { x, x, x };
+    const KlWeight kernel = { .data = w, .dtype = KL_F32 };
     KlConvWeights *cw = NULL;
     KlConv *c = NULL;
     Timer best = { 0 };
     char what[64];
 
-    if (!b->k.conv_weights_create(&b->k, &cw, (KlWeight){ w, KL_F32 }, NULL, d->ic, d->oc, d->kt, d->kh, d->kw) &&
+    if (!b->k.conv_weights_create(&b->k, &cw, kernel, NULL, d->ic, d->oc, d->kt, d->kh, d->kw) &&
         !b->k.conv_create(b->ex, &c, d, cw) && !b->k.exec_reserve(b->ex, b->k.conv_scratch(c))) {
         for (int i = 0; i < b->reps + 1; i++) {
             Timer at = bench_start();

@@ -85,7 +85,7 @@ static KlWeights *make_weights(SynthPart part, const void *cfg, KlDType dtype, v
     KlWeights *w = NULL;
 
     synth_list(part, cfg, add_bytes, &n);
-    *gib = n * (double)kl_dtype_bytes(dtype) / GIB;
+    *gib = n * (double)kl_dtype_bytes(dtype, 1) / GIB;
     if (have && *gib + 1.5 > have) {
         printf("  skipped: the weights take %.1f GiB, %.1f GiB of memory are free%s\n", *gib, have,
                part == SYNTH_VAE ? "" : "; --layers N measures a part of it");

@@ -24,7 +24,7 @@ typedef struct Writer {
 
 static size_t tensor_bytes(KlDType dtype, int ndim, const int64_t *shape)
 {
-    size_t n = kl_dtype_bytes(dtype);
+    size_t n = kl_dtype_bytes(dtype, 1);
 
     for (int i = 0; i < ndim; i++)
         n *= (size_t)shape[i];

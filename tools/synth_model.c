@@ -275,7 +275,7 @@ void synth_fill(void *dst, uint64_t seed, KlDType dtype, int fast, const char *n
         n *= (size_t)shape[i];
     synth_rule(name, ndim, shape, &offset, &amp);
     if (fast) {                         /* 4096 true numbers, repeated */
-        const size_t head = KL_MIN(n, 4096), size = kl_dtype_bytes(dtype);
+        const size_t head = KL_MIN(n, 4096), size = kl_dtype_bytes(dtype, 1);
 
         for (size_t i = 0; i < head; i++)
             put(dst, i, dtype, synth_value(key, i, offset, amp));
@@ -302,7 +302,7 @@ typedef struct Build {
 
 static size_t tensor_bytes(const Build *b, int ndim, const int64_t *shape)
 {
-    size_t n = kl_dtype_bytes(b->dtype);
+    size_t n = kl_dtype_bytes(b->dtype, 1);
 
     for (int i = 0; i < ndim; i++)
         n *= (size_t)shape[i];

@@ -8,6 +8,7 @@
 #define KL_CPU_H
 
 #include "kernels/host_exec.h"
+#include "kernels/quants.h"
 
 /** C[M,N] = alpha * op(A)[M,K] * op(B)[K,N] + beta * C, row-major, strides in elements; beta 0 never reads C.
  *  transa 'T': A is stored [K,M]; transb 'T': B is stored [N,K]. Runs on the calling thread alone, any thread,

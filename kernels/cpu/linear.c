@@ -125,6 +125,13 @@ static void linear(KlExec *ex, const KlLinear *p, const KlLinearLeaf *leaf)
 {
     Linear l = { .p = p, .leaf = leaf, .ex = ex };
 
+    if (p->w.dtype > KL_BF16) {
+        KlKernels ref;
+
+        kl_kernels_init_ref(&ref);
+        ref.linear(ex, p);
+        return;
+    }
     if (p->M <= GEMV_ROWS && leaf->gemv) {
         kl_parallel(ex, kl_ceil_div(p->N, GEMV_NT), gemv_tile, &l);
         return;
@@ -141,37 +148,9 @@ static size_t scratch_of(const KlExec *ex, int64_t M, int64_t N, int64_t K, cons
     return l.slice * (size_t)kl_threads(ex);
 }
 
-static float half_to_float(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023, u;
-    float f;
-
-    if (!e)
-        return (sign ? -1.0f : 1.0f) * (float)m * 0x1p-24f;
-    u = sign | (e == 31 ? 0x7f800000u | (m ? 1u << 22 : 0) : (e + 112) << 23) | m << 13;
-    memcpy(&f, &u, 4);
-    return f;
-}
-
 void kl_widen(float *dst, KlWeight w, int64_t from, int64_t n)
 {
-    const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype);
-
-    if (w.dtype == KL_F32) {
-        memcpy(dst, src, (size_t)n * 4);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t h;
-        uint32_t u;
-
-        memcpy(&h, src + 2 * i, 2);
-        u = (uint32_t)h << 16;
-        if (w.dtype == KL_BF16)
-            memcpy(dst + i, &u, 4);
-        else
-            dst[i] = half_to_float(h);
-    }
+    kl_widen_plain(dst, w, from, n);
 }
 
 static size_t scratch_dnnl(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)

@@ -32,7 +32,7 @@ static inline void transpose_8x8(float *dst, __m256 *r)
 static inline __attribute__((always_inline))
 void pack_8(float *dst, const uint8_t *w, KlDType t, size_t step, int64_t n, int64_t kc)
 {
-    size_t size = kl_dtype_bytes(t);
+    size_t size = kl_dtype_bytes(t, 1);
     KlVec r[8];
     int64_t k = 0;
 
@@ -49,7 +49,7 @@ void pack_8(float *dst, const uint8_t *w, KlDType t, size_t step, int64_t n, int
 
 static void pack(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64_t k0, int64_t kc)
 {
-    size_t size = kl_dtype_bytes(w.dtype), step = (size_t)K * size;
+    size_t size = kl_dtype_bytes(w.dtype, 1), step = (size_t)K * size;
 
     for (int h = 0; h < NR; h += 8) {
         const uint8_t *at = (const uint8_t *)w.data + (size_t)(n0 + h) * step + (size_t)k0 * size;

@@ -56,7 +56,7 @@ static inline KlVec lin_load_n(const uint8_t *src, KlDType t, int64_t n)
 {
     uint8_t buf[KL_VL * 4] = { 0 };
 
-    memcpy(buf, src, (size_t)n * kl_dtype_bytes(t));
+    memcpy(buf, src, (size_t)n * kl_dtype_bytes(t, 1));
     return lin_load(buf, t);
 }
 
@@ -66,14 +66,14 @@ void lin_widen(float *dst, const uint8_t *src, KlDType t, int64_t n)
     int64_t i = 0;
 
     for (; i + KL_VL <= n; i += KL_VL)
-        vec_store(dst + i, lin_load(src + (size_t)i * kl_dtype_bytes(t), t));
+        vec_store(dst + i, lin_load(src + (size_t)i * kl_dtype_bytes(t, 1), t));
     if (i < n)
-        vec_store_n(dst + i, lin_load_n(src + (size_t)i * kl_dtype_bytes(t), t, n - i), (int)(n - i));
+        vec_store_n(dst + i, lin_load_n(src + (size_t)i * kl_dtype_bytes(t, 1), t, n - i), (int)(n - i));
 }
 
 static void widen(float *dst, KlWeight w, int64_t from, int64_t n)
 {
-    const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype);
+    const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype, 1);
 
     switch (w.dtype) {
     case KL_F32: lin_widen(dst, src, KL_F32, n);  break;
@@ -85,7 +85,7 @@ static void widen(float *dst, KlWeight w, int64_t from, int64_t n)
 static inline __attribute__((always_inline))
 float lin_dot(const float *x, const uint8_t *w, KlDType t, int64_t K)
 {
-    size_t step = KL_VL * kl_dtype_bytes(t);
+    size_t step = KL_VL * kl_dtype_bytes(t, 1);
     KlVec a[4] = { vec_set(0), vec_set(0), vec_set(0), vec_set(0) };
     float lane[KL_VL], sum = 0;
     int64_t k = 0;
@@ -107,7 +107,7 @@ float lin_dot(const float *x, const uint8_t *w, KlDType t, int64_t K)
 
 static void gemv(float *y, const float *x, KlWeight w, int64_t n0, int64_t n, int64_t K)
 {
-    size_t step = (size_t)K * kl_dtype_bytes(w.dtype);
+    size_t step = (size_t)K * kl_dtype_bytes(w.dtype, 1);
     const uint8_t *row = (const uint8_t *)w.data + (size_t)n0 * step;
 
     for (int64_t i = 0; i < n; i++, row += step) {

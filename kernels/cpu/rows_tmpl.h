@@ -364,13 +364,13 @@ static void lincomb(KlExec *ex, float *out, const float *const *x, const double 
 #if KL_VL > 4                           /* plain C has no half floats: ref stays */
 static void widen(float *out, KlWeight w, int64_t from, int64_t n)
 {
-    const char *in = (const char *)w.data + from * (int64_t)kl_dtype_bytes(w.dtype);
+    const char *in = (const char *)w.data + kl_dtype_bytes(w.dtype, from);
     uint16_t last[KL_VL] = { 0 };
     int64_t i = 0;
     KlVec v;
 
-    if (w.dtype == KL_F32) {
-        memcpy(out, in, (size_t)n * sizeof(*out));
+    if (w.dtype != KL_F16 && w.dtype != KL_BF16) {
+        kl_widen_plain(out, w, from, n);
         return;
     }
     for (; i + KL_VL <= n; i += KL_VL)

@@ -36,30 +36,31 @@ static int conv_weights_create(const KlKernels *k, KlConvWeights **cw, KlWeight 
                                int ic, int oc, int kt, int kh, int kw)
 {
     size_t taps = (size_t)kt * kh * kw, blocks = ((size_t)oc + OB - 1) / OB;
-    KlConvWeights *s = malloc(sizeof(*s) + blocks * taps * ic * OB * sizeof(s->w[0]));
-    float *to;
+    size_t depth = (size_t)ic * taps;
+    KlConvWeights *s = calloc(1, sizeof(*s) + blocks * depth * OB * sizeof(s->w[0]));
+    float *row = malloc(depth * sizeof(*row));
 
     (void)k;
     *cw = NULL;
-    if (!s)
-        return -1;
-    s->bias = calloc(blocks * OB, sizeof(s->bias[0]));
-    if (!s->bias) {
-        free(s);
+    if (s)
+        s->bias = calloc(blocks * OB, sizeof(s->bias[0]));
+    if (!s || !s->bias || !row) {
+        free(row);
+        conv_weights_destroy(&s);
         return -1;
     }
     s->ic = ic, s->oc = oc, s->kt = kt, s->kh = kh, s->kw = kw;
     if (bias)
         memcpy(s->bias, bias, oc * sizeof(*bias));
-    to = s->w;
-    for (size_t b = 0; b < blocks; b++)
-        for (size_t t = 0; t < taps; t++)
-            for (int c = 0; c < ic; c++)
-                for (int j = 0; j < OB; j++) {
-                    size_t o = b * OB + j;
+    for (int o = 0; o < oc; o++) {
+        float *to = s->w + o / OB * depth * OB + o % OB;
 
-                    *to++ = o < (size_t)oc ? kl_ref_weight(w, (int64_t)((o * ic + c) * taps + t)) : 0;
-                }
+        kl_widen_plain(row, w, (int64_t)(o * depth), (int64_t)depth);
+        for (int c = 0; c < ic; c++)
+            for (size_t t = 0; t < taps; t++)
+                to[(t * ic + c) * OB] = row[c * taps + t];
+    }
+    free(row);
     *cw = s;
     return 0;
 }

@@ -111,8 +111,7 @@ static void convert_block(void *arg, int64_t i, int thread)
     const Convert *p = arg;
 
     (void)thread;
-    for (int64_t j = i * BLOCK; j < block_end(i, p->n); j++)
-        p->out[j] = kl_ref_weight(p->w, j);
+    kl_widen_plain(p->out + i * BLOCK, p->w, i * BLOCK, block_end(i, p->n) - i * BLOCK);
 }
 
 static void convert(KlExec *ex, float *out, KlWeight w, int64_t n)
@@ -134,8 +133,7 @@ static void gather_row(void *arg, int64_t s, int thread)
     const Gather *p = arg;
 
     (void)thread;
-    for (int64_t d = 0; d < p->D; d++)
-        p->out[s * p->D + d] = kl_ref_weight(p->table, p->ids[s] * p->D + d);
+    kl_widen_plain(p->out + s * p->D, p->table, p->ids[s] * p->D, p->D);
 }
 
 static void gather(KlExec *ex, float *out, KlWeight table, const int32_t *ids, int64_t S, int64_t D)
@@ -145,6 +143,43 @@ static void gather(KlExec *ex, float *out, KlWeight table, const int32_t *ids, i
     kl_parallel(ex, S, gather_row, &p);
 }
 
+typedef struct QuantizeRows {
+    int8_t *q;
+    float *scale;
+    KlWeight w;
+    int64_t K;
+} QuantizeRows;
+
+static void quantize_row(void *arg, int64_t n, int thread)
+{
+    const QuantizeRows *p = arg;
+    float x[BLOCK], max = 0, by;
+
+    (void)thread;
+    for (int64_t k = 0; k < p->K; k += BLOCK) {
+        int kc = (int)(block_end(k / BLOCK, p->K) - k);
+
+        kl_widen_plain(x, p->w, n * p->K + k, kc);
+        for (int i = 0; i < kc; i++)
+            max = kl_ref_larger(max, x[i]);
+    }
+    p->scale[n] = kl_i8_scale(max, &by);
+    for (int64_t k = 0; k < p->K; k += BLOCK) {
+        int kc = (int)(block_end(k / BLOCK, p->K) - k);
+
+        kl_widen_plain(x, p->w, n * p->K + k, kc);
+        for (int i = 0; i < kc; i++)
+            p->q[n * p->K + k + i] = kl_ref_i8(x[i], by);
+    }
+}
+
+static void quantize_rows(KlExec *ex, int8_t *q, float *scale, KlWeight w, int64_t N, int64_t K)
+{
+    QuantizeRows p = { q, scale, w, K };
+
+    kl_parallel(ex, N, quantize_row, &p);
+}
+
 void kl_ref_init_eltwise(KlKernels *k)
 {
     k->gated_add = gated_add;
@@ -152,4 +187,5 @@ void kl_ref_init_eltwise(KlKernels *k)
     k->lincomb = lincomb;
     k->convert = convert;
     k->gather = gather;
+    k->quantize_rows = quantize_rows;
 }

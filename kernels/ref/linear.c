@@ -15,9 +15,34 @@
 
 static void widen(double *out, const KlLinear *p, int64_t n0, int64_t k0, int nb, int kb)
 {
-    for (int j = 0; j < NB; j++)
+    float row[KB] = { 0 };
+    KlWeight w = p->w;
+
+    if (w.dtype == KL_I8)
+        w.scale = NULL;                 /* goes to the integers' sum */
+    for (int j = 0; j < NB; j++) {
+        if (j < nb)
+            kl_widen_plain(row, w, (n0 + j) * p->K + k0, kb);
+        else
+            memset(row, 0, sizeof(row));
         for (int k = 0; k < kb; k++)
-            out[k * NB + j] = j < nb ? kl_ref_weight(p->w, (n0 + j) * p->K + k0 + k) : 0;
+            out[k * NB + j] = row[k];
+    }
+}
+
+/* scale and by of a row of x, as quantize_rows has them */
+static float row_scale(const float *x, int64_t K, float *by)
+{
+    float max = 0;
+
+    for (int64_t k = 0; k < K; k++)
+        max = kl_ref_larger(max, x[k]);
+    return kl_i8_scale(max, by);
+}
+
+static float weight_scale(const KlWeight *w, int64_t n)
+{
+    return !w->scale ? 1 : w->scale[w->scale_group ? n : 0];
 }
 
 static void dot_chunk(double *restrict acc, const float *restrict x, const double *restrict w, int kb)
@@ -62,17 +87,32 @@ static void linear_tile(void *arg, int64_t tile, int thread)
     int mb = p->M - m0 < MB ? (int)(p->M - m0) : MB;
     int nb = p->N - n0 < NB ? (int)(p->N - n0) : NB;
     double acc[MB * NB] = { 0 }, w[KB * NB];
+    float scale[MB], by[MB], quantized[KB];
 
     (void)thread;
+    if (p->w.dtype == KL_I8)
+        for (int m = 0; m < mb; m++)
+            scale[m] = row_scale(p->x + (m0 + m) * p->ldx, p->K, &by[m]);
     for (int64_t k0 = 0; k0 < p->K; k0 += KB) {
         int kb = p->K - k0 < KB ? (int)(p->K - k0) : KB;
 
         widen(w, p, n0, k0, nb, kb);
-        for (int m = 0; m < mb; m++)
-            dot_chunk(acc + m * NB, p->x + (m0 + m) * p->ldx + k0, w, kb);
+        for (int m = 0; m < mb; m++) {
+            const float *x = p->x + (m0 + m) * p->ldx + k0;
+
+            if (p->w.dtype == KL_I8) {
+                for (int k = 0; k < kb; k++)
+                    quantized[k] = kl_ref_i8(x[k], by[m]);
+                x = quantized;
+            }
+            dot_chunk(acc + m * NB, x, w, kb);
+        }
     }
-    for (int m = 0; m < mb; m++)
+    for (int m = 0; m < mb; m++) {
+        for (int j = 0; j < nb && p->w.dtype == KL_I8; j++)
+            acc[m * NB + j] *= (double)scale[m] * weight_scale(&p->w, n0 + j);
         store_row(p, m0 + m, n0, nb, acc + m * NB);
+    }
 }
 
 static void linear(KlExec *ex, const KlLinear *p)

@@ -17,6 +17,7 @@
 
 #include "kernels/host_exec.h"
 #include "kernels/kernels.h"
+#include "kernels/quants.h"
 
 void kl_ref_init_linear(KlKernels *k);
 void kl_ref_init_attention(KlKernels *k);
@@ -26,37 +27,16 @@ void kl_ref_init_layout(KlKernels *k);
 void kl_ref_init_conv(KlKernels *k);
 void kl_ref_init_picture(KlKernels *k);
 
-static inline float kl_ref_bits(uint32_t u)
+/** The larger of max >= 0 and |x|; NaN is larger than all. */
+static inline float kl_ref_larger(float max, float x)
 {
-    float f;
-
-    memcpy(&f, &u, sizeof(f));
-    return f;
+    return isnan(max) || fabsf(x) <= max ? max : fabsf(x);
 }
 
-static inline float kl_ref_half(uint16_t h)
+/** x in int8, `by` from kl_i8_scale(). */
+static inline int8_t kl_ref_i8(float x, float by)
 {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
-
-    if (e == 31)                        /* infinity; a NaN keeps its payload and becomes quiet, as the hardware's */
-        return kl_ref_bits(sign | 0x7f800000u | m << 13 | (m ? 1u << 22 : 0));
-    if (e)
-        return kl_ref_bits(sign | (e + 112) << 23 | m << 13);
-    return sign ? -(float)m * 0x1p-24f : (float)m * 0x1p-24f;
-}
-
-/** Element i of a weight in f32, exactly. Any alignment. */
-static inline float kl_ref_weight(KlWeight w, int64_t i)
-{
-    uint16_t h;
-    float f;
-
-    if (w.dtype == KL_F32) {
-        memcpy(&f, (const char *)w.data + 4 * i, sizeof(f));
-        return f;
-    }
-    memcpy(&h, (const char *)w.data + 2 * i, sizeof(h));
-    return w.dtype == KL_F16 ? kl_ref_half(h) : kl_ref_bits((uint32_t)h << 16);
+    return by == 0 ? 0 : (int8_t)rintf(x * by);
 }
 
 static inline double kl_ref_act(double x, KlActivation act)

@@ -194,9 +194,9 @@ static inline float *kt_random(size_t n, uint64_t seed, int kind)
 static inline KlWeight kt_weight(size_t n, uint64_t seed, int kind, KlDType dtype, void **mem, float **values)
 {
     float *f = kt_random(n, seed, kind);
-    size_t bytes = kl_dtype_bytes(dtype);
+    size_t bytes = kl_dtype_bytes(dtype, 1);
     char *p = malloc((n + 1) * bytes);
-    KlWeight w = { p + bytes, dtype };
+    KlWeight w = { .data = p + bytes, .dtype = dtype };
 
     for (size_t i = 0; i < n; i++) {
         uint32_t u;

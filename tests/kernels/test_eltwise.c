@@ -186,7 +186,7 @@ static void test_convert(const KtTable *table)
     static double want[65536], tol[65536];
 
     for (int dtype = KL_F16; dtype <= KL_BF16; dtype++) {
-        Data d = { .n = 65536, .w = { all + 1, dtype }, .off = 1 };
+        Data d = { .n = 65536, .w = { .data = all + 1, .dtype = dtype }, .off = 1 };
         int ebits = dtype == KL_F16 ? 5 : 8, mbits = 15 - ebits, bias = (1 << (ebits - 1)) - 1;
 
         for (int i = 0; i < 65536; i++) {
@@ -201,7 +201,7 @@ static void test_convert(const KtTable *table)
         kt_case(table, dtype == KL_F16 ? "f16" : "bf16", run_convert, &d, 65536, want, tol);
     }
     for (size_t i = 0; i < KT_LEN(sizes); i++)
-        for (int dtype = KL_F32; dtype < KL_DTYPE_NB; dtype++) {
+        for (int dtype = KL_F32; dtype <= KL_BF16; dtype++) {
             Data d = { .n = sizes[i] };
             void *mem;
             float *values;
@@ -229,7 +229,7 @@ static void test_gather(const KtTable *table)
     static const int widths[] = { 1, 3, 8, 17, 33, 130, 512 };
 
     for (size_t i = 0; i < KT_LEN(widths); i++)
-        for (int dtype = KL_F32; dtype < KL_DTYPE_NB; dtype++) {
+        for (int dtype = KL_F32; dtype <= KL_BF16; dtype++) {
             int rows = 23;
             Data d = { .S = 37, .D = widths[i] };
             double *want = malloc(d.S * d.D * sizeof(*want)), *tol = calloc(d.S * d.D, sizeof(*tol));

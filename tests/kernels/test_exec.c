@@ -93,7 +93,7 @@ static void *job_main(void *arg)
     for (int r = 0; r < j->rounds; r++) {
         float *x = kt_input(&t, j->x + j->seed, ROWS * IN, 0), *y = kt_buf(&t, ROWS * OUT, 0);
         float *o = kt_buf(&t, ROWS * IN, 0);
-        KlLinear lin = { .x = x, .ldx = IN, .w = { j->w, KL_F32 }, .y = y, .ldy = OUT, .M = ROWS, .N = OUT, .K = IN };
+        KlLinear lin = { .x = x, .ldx = IN, .w = { .data = j->w }, .y = y, .ldy = OUT, .M = ROWS, .N = OUT, .K = IN };
         KlAttention att = { x, IN, x, IN, x, IN, o, IN, ROWS, ROWS, 5, IN / 5, 0.3f, NULL, NULL };
 
         t.k.exec_reserve(t.ex, t.k.linear_scratch(t.ex, ROWS, OUT, IN, KL_F32));

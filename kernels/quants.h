@@ -1,0 +1,336 @@
+/*
+ * The stored forms of weights that are not whole floats: fp8 and GGUF's
+ * blocks, each decoded in plain C. Every table includes this, so that each
+ * compiles it for its own vectors; the loops are written for that.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Layouts and the order of operations are ggml's (ggml-common.h,
+ * ggml-quants.c): all arithmetic is f32, each operation rounded by itself, so
+ * the values are the same bits as its reference dequantization. Contraction
+ * into fused multiply-adds would change them: built with -ffp-contract=off.
+ *
+ * All fields are little-endian and at any alignment. d and m (dmin) are half
+ * floats: a block's scale and minimum. Names: ql and qh are the low and high
+ * bits of the quants, sc 4-, 6- or 8-bit scales of sub-blocks.
+ */
+#ifndef KL_QUANTS_H
+#define KL_QUANTS_H
+
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+static inline float kl_bits_f32(uint32_t u)
+{
+    float f;
+
+    memcpy(&f, &u, sizeof(f));
+    return f;
+}
+
+static inline float kl_half_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
+
+    if (e == 31)                        /* infinity; a NaN keeps its payload and becomes quiet, as the hardware's */
+        return kl_bits_f32(sign | 0x7f800000u | m << 13 | (m ? 1u << 22 : 0));
+    if (e)
+        return kl_bits_f32(sign | (e + 112) << 23 | m << 13);
+    return sign ? -(float)m * 0x1p-24f : (float)m * 0x1p-24f;
+}
+
+/* The half float at p. */
+static inline float kl_half_at(const uint8_t *p)
+{
+    return kl_half_f32((uint16_t)(p[0] | p[1] << 8));
+}
+
+static inline uint32_t kl_u32_at(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* sign, 4 bits of exponent (bias 7), 3 of mantissa */
+static inline float kl_e4m3_f32(uint8_t b)
+{
+    uint32_t sign = (uint32_t)(b & 0x80) << 24, em = b & 0x7f;
+
+    if (em == 0x7f)
+        return kl_bits_f32(sign | 0x7fc00000u);
+    if (em < 8)
+        return sign ? -(float)em * 0x1p-9f : (float)em * 0x1p-9f;
+    return kl_bits_f32(sign | (em + (120 << 3)) << 20);
+}
+
+static inline float kl_e5m2_f32(uint8_t b)
+{
+    return kl_half_f32((uint16_t)(b << 8));
+}
+
+/* -- blocks of 32, each written to y[32] -- */
+
+/* d, q[32] signed */
+static inline void kl_dequant_q8_0(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b);
+
+    for (int i = 0; i < 32; i++)
+        y[i] = (float)(int8_t)b[2 + i] * d;
+}
+
+/* d, ql[16]: the low nibbles are elements 0..15, the high ones 16..31 */
+static inline void kl_dequant_q4_0(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b);
+
+    for (int i = 0; i < 16; i++) {
+        y[i]      = (float)((b[2 + i] & 15) - 8) * d;
+        y[i + 16] = (float)((b[2 + i] >> 4) - 8) * d;
+    }
+}
+
+/* d, m, ql[16] */
+static inline void kl_dequant_q4_1(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b), m = kl_half_at(b + 2);
+
+    for (int i = 0; i < 16; i++) {
+        y[i]      = (float)(b[4 + i] & 15) * d + m;
+        y[i + 16] = (float)(b[4 + i] >> 4) * d + m;
+    }
+}
+
+/* d, qh: bit i is the fifth bit of element i, ql[16] */
+static inline void kl_dequant_q5_0(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b);
+    uint32_t qh = kl_u32_at(b + 2);
+
+    for (int i = 0; i < 16; i++) {
+        y[i]      = (float)((int)((b[6 + i] & 15) | (qh >> i & 1) << 4) - 16) * d;
+        y[i + 16] = (float)((int)((b[6 + i] >> 4) | (qh >> (i + 16) & 1) << 4) - 16) * d;
+    }
+}
+
+/* d, m, qh, ql[16] */
+static inline void kl_dequant_q5_1(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b), m = kl_half_at(b + 2);
+    uint32_t qh = kl_u32_at(b + 4);
+
+    for (int i = 0; i < 16; i++) {
+        y[i]      = (float)(int)((b[8 + i] & 15) | (qh >> i & 1) << 4) * d + m;
+        y[i + 16] = (float)(int)((b[8 + i] >> 4) | (qh >> (i + 16) & 1) << 4) * d + m;
+    }
+}
+
+/* -- blocks of 256, each written to y[256] -- */
+
+/* sc[16]: scale | minimum << 4 of 16 elements; q[64]: of each half of the block, four times 32 elements two bits
+ * apart; d, m */
+static inline void kl_dequant_q2_k(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b + 80), m = kl_half_at(b + 82);
+
+    for (int s = 0; s < 16; s++) {
+        const uint8_t *q = b + 16 + s / 8 * 32 + s % 2 * 16;
+        float ds = d * (float)(b[s] & 15), ms = m * (float)(b[s] >> 4);
+        int shift = s / 2 % 4 * 2;
+
+        for (int i = 0; i < 16; i++)
+            y[s * 16 + i] = ds * (float)(q[i] >> shift & 3) - ms;
+    }
+}
+
+/* qh[32]: bit j of byte i is the third bit of element 32 j + i; q[64] as in q2_k; sc[12]: 16 scales of 6 bits; d */
+static inline void kl_dequant_q3_k(float *restrict y, const uint8_t *restrict b)
+{
+    const uint8_t *sc = b + 96;
+    float d = kl_half_at(b + 108);
+
+    for (int s = 0; s < 16; s++) {
+        const uint8_t *q = b + 32 + s / 8 * 32 + s % 2 * 16, *qh = b + s % 2 * 16;
+        int low = s < 8 ? sc[s] & 15 : sc[s - 8] >> 4, high = sc[8 + s % 4] >> s / 4 * 2 & 3;
+        float ds = d * (float)((low | high << 4) - 32);
+        int shift = s / 2 % 4 * 2, bit = s / 2;
+
+        for (int i = 0; i < 16; i++)
+            y[s * 16 + i] = ds * (float)((int)((q[i] >> shift & 3) | (qh[i] >> bit & 1) << 2) - 4);
+    }
+}
+
+/* Of q4_k and q5_k: scale and minimum j of 8, 6 bits each in 12 bytes. */
+static inline void kl_scale_min(int j, const uint8_t *sc, int *scale, int *min)
+{
+    if (j < 4) {
+        *scale = sc[j] & 63;
+        *min = sc[j + 4] & 63;
+    } else {
+        *scale = (sc[j + 4] & 15) | sc[j - 4] >> 6 << 4;
+        *min = sc[j + 4] >> 4 | sc[j] >> 6 << 4;
+    }
+}
+
+/* d, m, sc[12], ql[128]: of 64 elements, the low nibbles are the first 32 */
+static inline void kl_dequant_q4_k(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b), m = kl_half_at(b + 2);
+
+    for (int s = 0; s < 8; s++) {
+        const uint8_t *q = b + 16 + s / 2 * 32;
+        int scale, min, shift = s % 2 * 4;
+        float ds, ms;
+
+        kl_scale_min(s, b + 4, &scale, &min);
+        ds = d * (float)scale;
+        ms = m * (float)min;
+        for (int i = 0; i < 32; i++)
+            y[s * 32 + i] = ds * (float)(q[i] >> shift & 15) - ms;
+    }
+}
+
+/* d, m, sc[12], qh[32]: bit j of byte i is the fifth bit of element 32 j + i, ql[128] as in q4_k */
+static inline void kl_dequant_q5_k(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b), m = kl_half_at(b + 2);
+
+    for (int s = 0; s < 8; s++) {
+        const uint8_t *q = b + 48 + s / 2 * 32, *qh = b + 16;
+        int scale, min, shift = s % 2 * 4;
+        float ds, ms;
+
+        kl_scale_min(s, b + 4, &scale, &min);
+        ds = d * (float)scale;
+        ms = m * (float)min;
+        for (int i = 0; i < 32; i++)
+            y[s * 32 + i] = ds * (float)((q[i] >> shift & 15) | (qh[i] >> s & 1) << 4) - ms;
+    }
+}
+
+/* ql[128], qh[64], sc[16] signed, d; of each half of the block, elements 32 j + i: the nibble is in ql[i + j % 2 * 32],
+ * two more bits in qh[i] */
+static inline void kl_dequant_q6_k(float *restrict y, const uint8_t *restrict b)
+{
+    float d = kl_half_at(b + 208);
+
+    for (int s = 0; s < 16; s++) {
+        const uint8_t *ql = b + s / 8 * 64 + s / 2 % 2 * 32 + s % 2 * 16;
+        const uint8_t *qh = b + 128 + s / 8 * 32 + s % 2 * 16;
+        int low = s / 4 % 2 * 4, high = s / 2 % 4 * 2;
+        float ds = d * (float)(int8_t)b[192 + s];
+
+        for (int i = 0; i < 16; i++)
+            y[s * 16 + i] = ds * (float)((int)((ql[i] >> low & 15) | (qh[i] >> high & 3) << 4) - 32);
+    }
+}
+
+/** n_blocks blocks of a GGUF format to f32. */
+static inline void kl_dequant_blocks(float *restrict y, KlDType t, const uint8_t *restrict b, int64_t n_blocks)
+{
+    int64_t n = kl_dtype_block(t), bytes = kl_dtype_info(t)->bytes;
+
+#define KL_EACH(dequant)                                            \
+    for (int64_t i = 0; i < n_blocks; i++, y += n, b += bytes)      \
+        dequant(y, b);                                              \
+    break
+
+    switch (t) {
+    case KL_Q8_0: KL_EACH(kl_dequant_q8_0);
+    case KL_Q6_K: KL_EACH(kl_dequant_q6_k);
+    case KL_Q5_K: KL_EACH(kl_dequant_q5_k);
+    case KL_Q5_1: KL_EACH(kl_dequant_q5_1);
+    case KL_Q5_0: KL_EACH(kl_dequant_q5_0);
+    case KL_Q4_K: KL_EACH(kl_dequant_q4_k);
+    case KL_Q4_1: KL_EACH(kl_dequant_q4_1);
+    case KL_Q4_0: KL_EACH(kl_dequant_q4_0);
+    case KL_Q3_K: KL_EACH(kl_dequant_q3_k);
+    case KL_Q2_K: KL_EACH(kl_dequant_q2_k);
+    default:      break;
+    }
+#undef KL_EACH
+}
+
+/** n elements from index `from` of a weight in a GGUF format; neither needs to fall on a block. */
+static inline void kl_widen_blocks(float *y, KlWeight w, int64_t from, int64_t n)
+{
+    const KlDTypeInfo *info = kl_dtype_info(w.dtype);
+    const uint8_t *b = (const uint8_t *)w.data + from / info->block * info->bytes;
+    int64_t skip = from % info->block, m;
+    float one[256];
+
+    for (; n > 0; n -= m, y += m) {
+        if (!skip && n >= info->block) {
+            m = n / info->block * info->block;
+            kl_dequant_blocks(y, w.dtype, b, m / info->block);
+            b += m / info->block * info->bytes;
+        } else {
+            m = info->block - skip < n ? info->block - skip : n;
+            kl_dequant_blocks(one, w.dtype, b, 1);
+            memcpy(y, one + skip, (size_t)m * sizeof(*y));
+            b += info->bytes;
+            skip = 0;
+        }
+    }
+}
+
+/** y[n] *= the scales of elements from .. from + n - 1. */
+static inline void kl_apply_scale(float *y, KlWeight w, int64_t from, int64_t n)
+{
+    int64_t i = 0;
+
+    while (w.scale && i < n) {
+        int64_t group = w.scale_group ? (from + i) / w.scale_group : 0;
+        int64_t end = w.scale_group ? (group + 1) * w.scale_group - from : n;
+
+        for (end = end < n ? end : n; i < end; i++)
+            y[i] *= w.scale[group];
+    }
+}
+
+/** n elements from index `from` of a weight in any dtype, one by one where they are not blocks. */
+static inline void kl_widen_plain(float *y, KlWeight w, int64_t from, int64_t n)
+{
+    const uint8_t *p = (const uint8_t *)w.data + (size_t)from * (size_t)kl_dtype_info(w.dtype)->bytes;
+
+    switch (w.dtype) {
+    case KL_F32:
+        memcpy(y, p, (size_t)n * sizeof(*y));
+        break;
+    case KL_F16:
+        for (int64_t i = 0; i < n; i++)
+            y[i] = kl_half_at(p + 2 * i);
+        break;
+    case KL_BF16:
+        for (int64_t i = 0; i < n; i++)
+            y[i] = kl_bits_f32((uint32_t)p[2 * i] << 16 | (uint32_t)p[2 * i + 1] << 24);
+        break;
+    case KL_F8_E4M3:
+        for (int64_t i = 0; i < n; i++)
+            y[i] = kl_e4m3_f32(p[i]);
+        break;
+    case KL_F8_E5M2:
+        for (int64_t i = 0; i < n; i++)
+            y[i] = kl_e5m2_f32(p[i]);
+        break;
+    case KL_I8:
+        for (int64_t i = 0; i < n; i++)
+            y[i] = (float)(int8_t)p[i];
+        break;
+    default:
+        kl_widen_blocks(y, w, from, n);
+        return;
+    }
+    kl_apply_scale(y, w, from, n);
+}
+
+/* -- int8, see quantize_rows in kernels.h -- */
+
+/** The scale of a row whose largest magnitude is `max`, and what its elements are multiplied by. */
+static inline float kl_i8_scale(float max, float *by)
+{
+    *by = max >= 0x1p-100f && max <= 0x1.fffffep127f ? 127.0f / max : 0;
+    return max < 0x1p-100f ? 0 : max <= 0x1.fffffep127f ? max / 127.0f : kl_bits_f32(0x7fc00000u);
+}
+
+#endif /* KL_QUANTS_H */
