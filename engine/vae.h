@@ -1,5 +1,5 @@
 /*
- * The Wan 2.1 causal video VAE, streaming: one latent frame at a time.
+ * The causal video VAEs of Wan 2.1 and 2.2, streaming: one latent frame at a time.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
@@ -15,9 +15,14 @@
 
 #define KL_VAE_MAX_Z 64
 #define KL_VAE_MAX_LEVELS 8
+#define KL_VAE_MAX_PATCH 8
 
 typedef struct KlVaeConfig {            /* diffusers' config.json names in comments */
     int base_dim;                       /* base_dim */
+    int decoder_dim;                    /* decoder_base_dim; 0: base_dim */
+    bool residual;                      /* is_residual: a shortcut around each level, and no halving of the channels
+                                           by the decoder's upsamplings */
+    int patch;                          /* patch_size: pixels of patch x patch become channels; 0: none */
     int z_dim;                          /* z_dim */
     int levels;                         /* len(dim_mult) */
     int dim_mult[KL_VAE_MAX_LEVELS];    /* dim_mult */
@@ -25,6 +30,10 @@ typedef struct KlVaeConfig {            /* diffusers' config.json names in comme
     bool temporal_down[KL_VAE_MAX_LEVELS]; /* temperal_downsample, levels - 1 of them, encoder's order */
     float mean[KL_VAE_MAX_Z], std[KL_VAE_MAX_Z];  /* latents_mean, latents_std */
 } KlVaeConfig;
+
+/** That the widths fit together: halves of even ones, shortcuts that come out even, a middle of at most 1024. Every
+ *  member is in a range of its own (widths times multipliers up to 2^18). where: the file, for the error. */
+int  kl_vae_check_config(KlDiag *d, const KlVaeConfig *c, const char *where);
 
 typedef struct KlVae KlVae;
 typedef struct KlVaeDecoder KlVaeDecoder;
@@ -35,7 +44,7 @@ typedef struct KlVaeEncoder KlVaeEncoder;
 int  kl_vae_create(KlDiag *d, KlVae **vae, const KlKernels *k, const KlWeights *w, const KlVaeConfig *cfg);
 void kl_vae_destroy(KlVae **vae);
 const KlVaeConfig *kl_vae_config(const KlVae *vae);
-int  kl_vae_space_factor(const KlVae *vae);    /* pixels per latent, 8 */
+int  kl_vae_space_factor(const KlVae *vae);    /* pixels per latent, 8 or 16 */
 int  kl_vae_time_factor(const KlVae *vae);     /* pixel frames per latent frame after the first, 4 */
 
 /** For latent frames of R x W. vae and ex must outlive it. */

@@ -156,6 +156,14 @@ int kl_vae_bind_attn(KlDiag *d, const KlKernels *k, const KlWeights *w, const ch
     return kl_bind_f32(d, k, w, name, 1, &m, &s->proj_bias);
 }
 
+void kl_vae_bind_shuffle(KlVaeStage *s, KlVaeKind kind, int C, int D, int f, int T)
+{
+    s->kind = kind;
+    s->in = kind == KL_VAE_UNPATCH ? D : C;
+    s->out = kind == KL_VAE_PATCH ? D : C;
+    s->shuffle = (KlShuffle){ .C = C, .D = D, .f = f, .T = T, .by_columns = kind != KL_VAE_FOLD };
+}
+
 int kl_vae_bind_head(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
                      int c, int out, KlVaeStage *s)
 {

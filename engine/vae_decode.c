@@ -38,20 +38,23 @@ static int bind_mix(KlDiag *d, const KlWeights *w, const KlVaeConfig *c, KlVaeHa
     return kl_vae_bind_mix(d, h, z, z);
 }
 
-static int bind_resample(KlDiag *d, const KlWeights *w, int block, int c, bool time, KlVaeStage *s)
+static int bind_upsampler(KlDiag *d, const KlWeights *w, const KlVaeConfig *cfg, int block, int c, bool time,
+                          KlVaeStage *s)
 {
+    const char *at = cfg->residual ? "upsampler" : "upsamplers.0";
+    const int out = cfg->residual ? c : c / 2;
     char name[128];
     int ret;
 
     s->kind = time ? KL_VAE_UP_TIME : KL_VAE_UP;
     s->in = c;
-    s->out = c / 2;
-    snprintf(name, sizeof(name), "decoder.up_blocks.%d.upsamplers.0.resample.1", block);
-    if ((ret = kl_vae_bind_conv(d, w, name, c, c / 2, 1, 3, 3, &s->conv[0])) < 0 || !time)
+    s->out = out;
+    snprintf(name, sizeof(name), "decoder.up_blocks.%d.%s.resample.1", block, at);
+    if ((ret = kl_vae_bind_conv(d, w, name, c, out, 1, 3, 3, &s->conv[0])) < 0 || !time)
         return ret;
     /* One convolution of twice the channels in the reference: the first half of them is the earlier picture. Two
      * here, so that each picture is dense and the earlier can leave first. */
-    snprintf(name, sizeof(name), "decoder.up_blocks.%d.upsamplers.0.time_conv", block);
+    snprintf(name, sizeof(name), "decoder.up_blocks.%d.%s.time_conv", block, at);
     if ((ret = kl_vae_bind_conv(d, w, name, c, 2 * c, 3, 1, 1, &s->conv[1])) < 0)
         return ret;
     s->conv[1].oc = c;
@@ -62,13 +65,46 @@ static int bind_resample(KlDiag *d, const KlWeights *w, int block, int c, bool t
     return 0;
 }
 
+/* One level: residual blocks and, but for the last, an upsampling; around both a shortcut where the VAE has them.
+ * Returns the channels that it hands on, or a status. */
+static int bind_level(KlDiag *d, const KlWeights *w, const KlVaeConfig *c, int block, int in, KlVaeHalf *h,
+                      KlVaeStage **s)
+{
+    const int level = c->levels - 1 - block, out = kl_vae_decoder_width(c, level), wide = in;
+    const bool time = level && c->temporal_down[level - 1];
+    int keep = 0, ret;
+
+    if (c->residual && level) {
+        keep = (int)(*s - h->stage);
+        **s = (KlVaeStage){ .kind = KL_VAE_KEEP, .in = in, .out = in };
+        ++*s;
+    }
+    for (int j = 0; j <= c->res_blocks; j++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "decoder.up_blocks.%d.resnets.%d", block, j);
+        if ((ret = kl_vae_bind_res(d, h->k, w, name, in, out, (*s)++)) < 0)
+            return ret;
+        in = out;
+    }
+    if (!level)
+        return out;
+    if ((ret = bind_upsampler(d, w, c, block, out, time, *s)) < 0)
+        return ret;
+    (*s)->kept = keep;
+    if (keep)
+        (*s)->shuffle = (KlShuffle){ .C = out, .D = wide, .f = 2, .T = time ? 2 : 1 };
+    return (*s)++->out;
+}
+
 int kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHalf **half)
 {
     const KlVaeConfig *c = &vae->cfg;
-    int top = c->base_dim * c->dim_mult[c->levels - 1], in = top, out = top, ret;
+    int top = kl_vae_decoder_width(c, c->levels), in = top, colours = kl_vae_picture_channels(c), ret;
     KlVaeStage *s;
 
-    if ((ret = kl_vae_half_alloc(d, vae->k, 1 + 3 + c->levels * (c->res_blocks + 1) + c->levels - 1 + 1, half)) < 0)
+    if ((ret = kl_vae_half_alloc(d, vae->k, 1 + 3 + c->levels * (c->res_blocks + 1) +
+                                 (c->levels - 1) * (1 + c->residual) + 1 + (c->patch > 0), half)) < 0)
         return ret;
     s = (*half)->stage;
     if ((ret = bind_mix(d, w, c, *half)) < 0 ||
@@ -76,24 +112,13 @@ int kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHa
         (ret = kl_vae_bind_mid(d, vae->k, w, "decoder", top, s)) < 0)
         goto fail;
     s += 3;
-    for (int i = 0; i < c->levels; i++) {
-        out = c->base_dim * c->dim_mult[c->levels - 1 - i];
-        for (int j = 0; j <= c->res_blocks; j++) {
-            char name[64];
-
-            snprintf(name, sizeof(name), "decoder.up_blocks.%d.resnets.%d", i, j);
-            if ((ret = kl_vae_bind_res(d, vae->k, w, name, in, out, s++)) < 0)
-                goto fail;
-            in = out;
-        }
-        if (i == c->levels - 1)
-            break;
-        if ((ret = bind_resample(d, w, i, out, c->temporal_down[c->levels - 2 - i], s++)) < 0)
+    for (int i = 0; i < c->levels; i++)
+        if ((ret = in = bind_level(d, w, c, i, in, *half, &s)) < 0)
             goto fail;
-        in = out / 2;
-    }
-    if ((ret = kl_vae_bind_head(d, vae->k, w, "decoder", out, 3, s)) < 0)
+    if ((ret = kl_vae_bind_head(d, vae->k, w, "decoder", in, colours, s++)) < 0)
         goto fail;
+    if (c->patch)
+        kl_vae_bind_shuffle(s, KL_VAE_UNPATCH, 3, colours, c->patch, 1);
     return 0;
 fail:
     kl_vae_half_free(half);

@@ -36,45 +36,73 @@ static int bind_mix(KlDiag *d, const KlWeights *w, const KlVaeConfig *c, KlVaeHa
     return kl_vae_bind_mix(d, h, z, n);
 }
 
-static int bind_resample(KlDiag *d, const KlWeights *w, int block, int c, bool time, KlVaeStage *s)
+static int bind_downsampler(KlDiag *d, const KlWeights *w, const char *at, int c, bool time, KlVaeStage *s)
 {
     char name[128];
     int ret;
 
     s->kind = time ? KL_VAE_DOWN_TIME : KL_VAE_DOWN;
     s->in = s->out = c;
-    snprintf(name, sizeof(name), "encoder.down_blocks.%d.resample.1", block);
+    snprintf(name, sizeof(name), "%s.resample.1", at);
     if ((ret = kl_vae_bind_conv(d, w, name, c, c, 1, 3, 3, &s->conv[0])) < 0 || !time)
         return ret;
-    snprintf(name, sizeof(name), "encoder.down_blocks.%d.time_conv", block);
+    snprintf(name, sizeof(name), "%s.time_conv", at);
     return kl_vae_bind_conv(d, w, name, c, c, 3, 1, 1, &s->conv[1]);
+}
+
+/* One level: residual blocks and, but for the last, a downsampling; around both a shortcut where the VAE has them.
+ * Without, the reference's blocks are one flat list, and *flat is the next number in it. */
+static int bind_level(KlDiag *d, const KlWeights *w, const KlVaeConfig *c, int level, int *flat, KlVaeHalf *h,
+                      KlVaeStage **s)
+{
+    const bool last = level == c->levels - 1, time = !last && c->temporal_down[level];
+    int in = kl_vae_encoder_width(c, level - 1), out = kl_vae_encoder_width(c, level), fold = 0, ret;
+    char at[64];
+
+    if (c->residual) {
+        fold = (int)(*s - h->stage);
+        kl_vae_bind_shuffle((*s)++, KL_VAE_FOLD, in, out, last ? 1 : 2, time ? 2 : 1);
+    }
+    for (int j = 0; j < c->res_blocks; j++) {
+        if (c->residual)
+            snprintf(at, sizeof(at), "encoder.down_blocks.%d.resnets.%d", level, j);
+        else
+            snprintf(at, sizeof(at), "encoder.down_blocks.%d", (*flat)++);
+        if ((ret = kl_vae_bind_res(d, h->k, w, at, in, out, (*s)++)) < 0)
+            return ret;
+        in = out;
+    }
+    if (last) {
+        if (fold)
+            *(*s)++ = (KlVaeStage){ .kind = KL_VAE_ADD, .in = out, .out = out, .kept = fold };
+        return 0;
+    }
+    if (c->residual)
+        snprintf(at, sizeof(at), "encoder.down_blocks.%d.downsampler", level);
+    else
+        snprintf(at, sizeof(at), "encoder.down_blocks.%d", (*flat)++);
+    (*s)->kept = fold;
+    return bind_downsampler(d, w, at, out, time, (*s)++);
 }
 
 int kl_vae_encoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHalf **half)
 {
     const KlVaeConfig *c = &vae->cfg;
-    int in = c->base_dim, out = in, block = 0, ret;
+    int colours = kl_vae_picture_channels(c), out = kl_vae_encoder_width(c, c->levels - 1), flat = 0, ret;
     KlVaeStage *s;
 
-    if ((ret = kl_vae_half_alloc(d, vae->k, 1 + c->levels * c->res_blocks + c->levels - 1 + 3 + 1, half)) < 0)
+    if ((ret = kl_vae_half_alloc(d, vae->k, (c->patch > 0) + 1 + c->levels * (c->res_blocks + c->residual) +
+                                 c->levels - 1 + c->residual + 3 + 1, half)) < 0)
         return ret;
     s = (*half)->stage;
+    if (c->patch)
+        kl_vae_bind_shuffle(s++, KL_VAE_PATCH, 3, colours, c->patch, 1);
     if ((ret = bind_mix(d, w, c, *half)) < 0 ||
-        (ret = kl_vae_bind_causal(d, w, "encoder.conv_in", 3, in, s++)) < 0)
+        (ret = kl_vae_bind_causal(d, w, "encoder.conv_in", colours, c->base_dim, s++)) < 0)
         goto fail;
-    for (int i = 0; i < c->levels; i++) {
-        out = c->base_dim * c->dim_mult[i];
-        for (int j = 0; j < c->res_blocks; j++) {
-            char name[64];
-
-            snprintf(name, sizeof(name), "encoder.down_blocks.%d", block++);
-            if ((ret = kl_vae_bind_res(d, vae->k, w, name, in, out, s++)) < 0)
-                goto fail;
-            in = out;
-        }
-        if (i < c->levels - 1 && (ret = bind_resample(d, w, block++, out, c->temporal_down[i], s++)) < 0)
+    for (int l = 0; l < c->levels; l++)
+        if ((ret = bind_level(d, w, c, l, &flat, *half, &s)) < 0)
             goto fail;
-    }
     if ((ret = kl_vae_bind_mid(d, vae->k, w, "encoder", out, s)) < 0 ||
         (ret = kl_vae_bind_head(d, vae->k, w, "encoder", out, 2 * c->z_dim, s + 3)) < 0)
         goto fail;

@@ -27,6 +27,12 @@ typedef enum KlVaeKind {
                                            then conv0 as KL_VAE_UP on each */
     KL_VAE_DOWN,                        /* conv0: 3x3 of stride 2 */
     KL_VAE_DOWN_TIME,                   /* conv0 as KL_VAE_DOWN, then conv1: 3x1x1 of stride 2 in time */
+    KL_VAE_KEEP,                        /* the picture is passed on, and a copy kept for a shortcut */
+    KL_VAE_FOLD,                        /* the picture is passed on, and its mean over the blocks of shuffle kept,
+                                           pictures in time added together */
+    KL_VAE_ADD,                         /* adds what was kept */
+    KL_VAE_PATCH,                       /* pixels to channels by shuffle */
+    KL_VAE_UNPATCH,                     /* channels to pixels by shuffle */
     KL_VAE_HEAD,                        /* norm, SiLU, then a causal 3x3x3 taken apart in time: conv0, conv1, conv2 are
                                            its 3x3s on this picture, the one before and the one before that. What it
                                            remembers is then sums of few channels instead of pictures of many */
@@ -48,6 +54,9 @@ typedef struct KlVaeStage {
     float *gamma[2];                    /* [in], [out] of a RES; [in] of ATTN and HEAD */
     KlWeight qkv, proj;                 /* ATTN: [3*in,in], [in,in] */
     float *qkv_bias, *proj_bias;
+    int kept;                           /* UP, DOWN (also _TIME), ADD: the stage whose kept picture is added to the
+                                           output; 0: none. A DOWN adds it as it is, an UP by its shuffle */
+    KlShuffle shuffle;                  /* FOLD, PATCH, UNPATCH, UP (also _TIME) with kept: C, D, f, T, by_columns */
 } KlVaeStage;
 
 /* The encoder or the decoder. Packed convolution weights (f32, the size of the half's parameters) exist only while a
@@ -70,6 +79,12 @@ struct KlVae {
     char path[256];                     /* of the file, for messages */
 };
 
+/** Channels of level 0..levels-1; the encoder's of -1 is what it begins with, the decoder's of `levels` the middle. */
+int  kl_vae_encoder_width(const KlVaeConfig *c, int level);
+int  kl_vae_decoder_width(const KlVaeConfig *c, int level);
+/** Of a picture as the first or last convolution sees it: 3, or 3*patch*patch. */
+int  kl_vae_picture_channels(const KlVaeConfig *c);
+
 /** Binds the stages of one half; *half is NULL on an error. */
 int  kl_vae_decoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHalf **half);
 int  kl_vae_encoder_bind(KlDiag *d, const KlWeights *w, const KlVae *vae, KlVaeHalf **half);
@@ -88,6 +103,8 @@ int  kl_vae_bind_res(KlDiag *d, const KlKernels *k, const KlWeights *w, const ch
                       int in, int out, KlVaeStage *s);
 int  kl_vae_bind_attn(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
                       int c, KlVaeStage *s);
+/** Blocks of f x f pixels in T pictures; C channels of the fine picture, D of the coarse one. */
+void kl_vae_bind_shuffle(KlVaeStage *s, KlVaeKind kind, int C, int D, int f, int T);
 int  kl_vae_bind_head(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *prefix,
                       int c, int out, KlVaeStage *s);
 /** resnet, attention, resnet into s[0..3). */
@@ -104,6 +121,7 @@ typedef struct KlVaeStep {              /* a stage bound to a picture's size */
     int R, W;                           /* of the stage's input */
     KlVaeCausal c[KL_VAE_CONVS];
     int64_t seen;                       /* pictures so far */
+    float *kept;                        /* KEEP, FOLD: until the shortcut's end takes it */
 } KlVaeStep;
 
 typedef struct KlVaeBuffer {
@@ -139,7 +157,12 @@ float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats);
 void kl_vae_give(KlVaeStream *s, const float *p);
 /** Pushes x[R,W,C] (from kl_vae_take, now the stream's) through all stages. */
 int  kl_vae_push(KlVaeStream *s, KlDiag *d, float *x);
-/** About what a stream of pictures of R x W holds at most: packed weights, pasts, and three of its largest pictures. */
+/** The description of convolution j of a stage that gets pictures of R x W, whether there is one or not. */
+KlConvDesc kl_vae_conv_desc(const KlVaeStage *st, int j, int R, int W);
+/** The size of the pictures that a stage hands on, from that of its input. */
+void kl_vae_out_size(const KlVaeStage *st, int *R, int *W);
+/** What a stream of pictures of R x W holds at most: packed weights (without the backend's rounding up), pasts, and the
+ *  pictures in hand. */
 size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W);
 /** Multiply-adds x 2 of `pictures` pictures pushed one after the other, none of them the first. */
 double kl_vae_stream_flops(const KlVaeStream *s, double pictures);

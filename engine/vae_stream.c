@@ -115,44 +115,10 @@ void kl_vae_give(KlVaeStream *s, const float *p)
 
 /* -- opening -- */
 
-/* Convolution j of a stage for input pictures of R x W. */
-static KlConvDesc describe(const KlVaeStage *st, int j, int R, int W)
-{
-    const KlVaeConv *c = &st->conv[j];
-    int pad = c->kh / 2;
-    KlConvDesc desc = {
-        .ic = c->ic, .oc = c->oc, .kt = c->kt, .kh = c->kh, .kw = c->kw, .stride = 1,
-        .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad, .R = R, .W = W,
-    };
-
-    if (j == 0 && (st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME))
-        desc.up2 = 1;
-    if (j == 0 && (st->kind == KL_VAE_DOWN || st->kind == KL_VAE_DOWN_TIME)) {
-        desc.stride = 2;
-        desc.pad_top = desc.pad_left = 0;
-    } else if (j == 1 && st->kind == KL_VAE_DOWN_TIME) {
-        desc.R /= 2;                    /* it follows the halving in space */
-        desc.W /= 2;
-    }
-    return desc;
-}
-
-/* The size of the pictures that a stage hands on. */
-static void out_size(const KlVaeStage *st, int *R, int *W)
-{
-    if (st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME) {
-        *R *= 2;
-        *W *= 2;
-    } else if (st->kind == KL_VAE_DOWN || st->kind == KL_VAE_DOWN_TIME) {
-        *R /= 2;
-        *W /= 2;
-    }
-}
-
 static int open_step(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, size_t *scratch)
 {
     for (int j = 0; j < KL_VAE_CONVS; j++) {
-        KlConvDesc desc = describe(st, j, step->R, step->W);
+        KlConvDesc desc = kl_vae_conv_desc(st, j, step->R, step->W);
 
         if (!st->conv[j].w.data)
             continue;
@@ -182,7 +148,7 @@ static int open_steps(KlVaeStream *s, KlDiag *d, int R, int W)
         s->step[i].W = W;
         if ((ret = open_step(s, d, &s->half->stage[i], &s->step[i], &scratch)) < 0)
             return ret;
-        out_size(&s->half->stage[i], &R, &W);
+        kl_vae_out_size(&s->half->stage[i], &R, &W);
     }
     s->out_R = R;
     s->out_W = W;
@@ -207,7 +173,7 @@ int kl_vae_stream_open(KlVaeStream *s, KlDiag *d, KlVaeHalf *half, KlExec *ex, i
     s->half = half;
     s->k = half->k;
     s->ex = ex;
-    s->pool_cap = half->n * KL_VAE_CONVS * 2 + 16;
+    s->pool_cap = half->n * (KL_VAE_CONVS * 2 + 1) + 16;
     s->step = calloc((size_t)half->n, sizeof(*s->step));
     s->pool = calloc((size_t)s->pool_cap, sizeof(*s->pool));
     ret = s->step && s->pool ? open_steps(s, d, R, W)
@@ -365,16 +331,113 @@ static int run_attn(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVae
     return 0;
 }
 
-/* x's successor after the stage's spatial convolution; x returns to the pool. */
-static int run_resize(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, float **x)
+/* -- shortcuts and patches -- */
+
+static int run_keep(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, const float *x)
 {
-    int R = step->R, W = step->W, ret;
+    int64_t n = (int64_t)step->R * step->W * st->in;
+
+    if (!(step->kept = kl_vae_take(s, d, n)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    s->k->mem_copy(s->ex, step->kept, x, (size_t)n * sizeof(*x));
+    return 0;
+}
+
+/* Runs the stage's shuffle for picture t of its T, between a fine and a coarse picture of R x W. */
+static void shuffle(KlVaeStream *s, const KlVaeStage *st, int R, int W, int t, int add, const float *x, float *y)
+{
+    KlShuffle p = st->shuffle;
+
+    p.R = R;
+    p.W = W;
+    p.t = t;
+    p.add = add;
+    p.x = x;
+    p.y = y;
+    if (st->kind == KL_VAE_FOLD || st->kind == KL_VAE_PATCH)
+        s->k->shuffle_down(s->ex, &p);
+    else
+        s->k->shuffle_up(s->ex, &p);
+}
+
+/* With T of 2, the clip's first picture is the later of a pair whose earlier one is zeros. */
+static int run_fold(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, const float *x)
+{
+    int R = step->R / st->shuffle.f, W = step->W / st->shuffle.f;
+    int t = st->shuffle.T == 2 && step->seen++ % 2 == 0;
+
+    if (!step->kept && !(step->kept = kl_vae_take(s, d, (int64_t)R * W * st->shuffle.D)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    shuffle(s, st, R, W, t, t && step->seen > 1, x, step->kept);
+    return 0;
+}
+
+static int run_patch(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, float **x)
+{
+    const bool down = st->kind == KL_VAE_PATCH;
+    int R = step->R, W = step->W;
     float *out;
 
-    out_size(st, &R, &W);
+    kl_vae_out_size(st, &R, &W);
     if (!(out = kl_vae_take(s, d, (int64_t)R * W * st->out)))
         return KLING_ERROR_OUT_OF_MEMORY;
-    if ((ret = conv_one(s, d, step->c[0].conv, *x, out, NULL)) < 0)
+    shuffle(s, st, down ? R : step->R, down ? W : step->W, 0, 0, *x, out);
+    kl_vae_give(s, *x);
+    *x = out;
+    return 0;
+}
+
+/* What the shortcut that ends at this stage adds, as a picture of the stage's output that is now the caller's: a
+ * folded one as it is, a kept one shuffled up to number t of its T. NULL without an error: there is no shortcut. */
+static int take_shortcut(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, int t, float **out)
+{
+    const bool up = st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME;
+    KlVaeStep *from = &s->step[st->kept];
+
+    *out = NULL;
+    if (!st->kept)
+        return 0;
+    if (!up) {
+        *out = from->kept;
+        from->kept = NULL;
+        return 0;
+    }
+    if (!(*out = kl_vae_take(s, d, 4 * (int64_t)step->R * step->W * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    shuffle(s, st, step->R, step->W, t, 0, from->kept, *out);
+    if (t == st->shuffle.T - 1) {
+        kl_vae_give(s, from->kept);
+        from->kept = NULL;
+    }
+    return 0;
+}
+
+static int run_add(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, float *x)
+{
+    float *kept;
+    int ret = take_shortcut(s, d, st, step, 0, &kept);
+
+    s->k->gated_add(s->ex, x, kept, (int64_t)step->R * step->W, st->in, NULL, 0, 1);
+    kl_vae_give(s, kept);
+    return ret;
+}
+
+/* -- resampling -- */
+
+/* x's successor after the stage's spatial convolution and shortcut, of whose T pictures this is number t; x returns to
+ * the pool. */
+static int run_resize(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, int t, float **x)
+{
+    int R = step->R, W = step->W, ret;
+    float *out = NULL, *add = NULL;
+
+    /* of a DOWN_TIME the shortcut ends after the halving in time */
+    if (st->kind != KL_VAE_DOWN_TIME && (ret = take_shortcut(s, d, st, step, t, &add)) < 0)
+        return ret;
+    kl_vae_out_size(st, &R, &W);
+    if (!(out = add) && !(out = kl_vae_take(s, d, (int64_t)R * W * st->out)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    if ((ret = conv_one(s, d, step->c[0].conv, *x, out, add)) < 0)
         return ret;
     kl_vae_give(s, *x);
     *x = out;
@@ -384,7 +447,7 @@ static int run_resize(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlV
 static int run_from(KlVaeStream *s, KlDiag *d, int i, float *x);
 
 /* Two pictures from one and its past; the earlier goes all the way out before the later is made. The clip's first
- * picture is passed on alone and, as in the reference, not remembered. */
+ * picture is passed on alone, as a later one, and, as in the reference, not remembered. */
 static int run_up_time(KlVaeStream *s, KlDiag *d, int i, float **x)
 {
     const KlVaeStage *st = &s->half->stage[i];
@@ -402,11 +465,11 @@ static int run_up_time(KlVaeStream *s, KlDiag *d, int i, float **x)
             return ret;
         if (j == 2)
             remember(s, c, in);
-        if ((ret = run_resize(s, d, st, step, &y)) < 0 || (j == 1 && (ret = run_from(s, d, i + 1, y))))
+        if ((ret = run_resize(s, d, st, step, j - 1, &y)) < 0 || (j == 1 && (ret = run_from(s, d, i + 1, y))))
             return ret;
         *x = y;
     }
-    return step->seen++ ? 0 : run_resize(s, d, st, step, x);
+    return step->seen++ ? 0 : run_resize(s, d, st, step, 1, x);
 }
 
 /* Halved in space; then every second picture after the first comes out, made from itself and the two before it. *x is
@@ -414,10 +477,10 @@ static int run_up_time(KlVaeStream *s, KlDiag *d, int i, float **x)
 static int run_down_time(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, float **x)
 {
     KlVaeCausal *c = &step->c[1];
-    int64_t n = (int64_t)(step->R / 2) * (step->W / 2) * st->out;
+    int64_t pixels = (int64_t)(step->R / 2) * (step->W / 2), n = pixels * st->out;
     int64_t index = step->seen++;
-    float *y;
-    int ret = run_resize(s, d, st, step, x);
+    float *y, *add;
+    int ret = run_resize(s, d, st, step, 0, x);
 
     if (ret < 0)
         return ret;
@@ -426,12 +489,17 @@ static int run_down_time(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeS
         *x = NULL;
         return 0;
     }
-    if (!(y = kl_vae_take(s, d, n)))
+    if ((ret = take_shortcut(s, d, st, step, 0, &add)) < 0)
+        return ret;
+    if (!(y = add) && !(y = kl_vae_take(s, d, n)))
         return KLING_ERROR_OUT_OF_MEMORY;
     if (!index) {
-        s->k->mem_copy(s->ex, y, *x, (size_t)n * sizeof(*y));
+        if (add)
+            s->k->gated_add(s->ex, y, *x, pixels, st->out, NULL, 0, 1);
+        else
+            s->k->mem_copy(s->ex, y, *x, (size_t)n * sizeof(*y));
     } else {
-        if ((ret = conv_past(s, d, c->conv, c->past, *x, y, NULL)) < 0)
+        if ((ret = conv_past(s, d, c->conv, c->past, *x, y, add)) < 0)
             return ret;
         kl_vae_give(s, c->past[0]);
         kl_vae_give(s, c->past[1]);
@@ -464,9 +532,22 @@ static int run_from(KlVaeStream *s, KlDiag *d, int i, float *x)
         case KL_VAE_ATTN:
             ret = run_attn(s, d, st, step, x);
             break;
+        case KL_VAE_KEEP:
+            ret = run_keep(s, d, st, step, x);
+            break;
+        case KL_VAE_FOLD:
+            ret = run_fold(s, d, st, step, x);
+            break;
+        case KL_VAE_ADD:
+            ret = run_add(s, d, st, step, x);
+            break;
+        case KL_VAE_PATCH:
+        case KL_VAE_UNPATCH:
+            ret = run_patch(s, d, st, step, &x);
+            break;
         case KL_VAE_UP:
         case KL_VAE_DOWN:
-            ret = run_resize(s, d, st, step, &x);
+            ret = run_resize(s, d, st, step, 0, &x);
             break;
         case KL_VAE_UP_TIME:
             ret = run_up_time(s, d, i, &x);
@@ -490,65 +571,4 @@ int kl_vae_push(KlVaeStream *s, KlDiag *d, float *x)
     if (s->failed)
         return kl_fail(d, s->failed < 0 ? s->failed : KLING_ERROR_INTERNAL, "the VAE was stopped half way");
     return s->failed = run_from(s, d, 0, x);
-}
-
-size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W)
-{
-    double held = 0, largest = 0, packed = 0;
-
-    for (int i = 0; i < h->n; i++) {
-        const KlVaeStage *st = &h->stage[i];
-        double in = (double)R * W * st->in, out;
-
-        for (int j = 0; j < KL_VAE_CONVS; j++) {
-            const KlVaeConv *c = &st->conv[j];
-
-            if (!c->w.data)
-                continue;
-            packed += (double)c->ic * c->oc * c->kt * c->kh * c->kw;
-            if (c->kt == 3 && !(st->kind == KL_VAE_UP_TIME && j == 2))      /* its two share one past */
-                held += 2.0 * R * W * c->ic;
-        }
-        if (st->kind == KL_VAE_HEAD)
-            held += 2.0 * R * W * st->out;
-        if (st->kind == KL_VAE_ATTN)
-            in *= 4;
-        out_size(st, &R, &W);
-        out = (double)R * W * st->out;
-        largest = KL_MAX(largest, KL_MAX(in, out));
-    }
-    return (size_t)(sizeof(float) * (packed + held + 3 * largest));
-}
-
-double kl_vae_stream_flops(const KlVaeStream *s, double pictures)
-{
-    double sum = 0;
-
-    for (int i = 0; i < s->half->n; i++) {
-        const KlVaeStage *st = &s->half->stage[i];
-        const KlVaeStep *step = &s->step[i];
-        double in = pictures, out = pictures;
-
-        if (st->kind == KL_VAE_UP_TIME)
-            out = 2 * in;
-        else if (st->kind == KL_VAE_DOWN_TIME)
-            out = in / 2;
-        for (int j = 0; j < KL_VAE_CONVS; j++) {
-            const KlVaeConv *c = &st->conv[j];
-            KlConvDesc e = describe(st, j, step->R, step->W);
-            double pixels = (double)kl_conv_out(e.R, e.up2, e.kh, e.stride, e.pad_top + e.pad_bottom) *
-                            kl_conv_out(e.W, e.up2, e.kw, e.stride, e.pad_left + e.pad_right);
-            bool late = st->kind == KL_VAE_UP_TIME ? j == 0 : st->kind == KL_VAE_DOWN_TIME && j == 1;
-
-            if (c->w.data)
-                sum += (late ? out : in) * pixels * c->ic * c->oc * c->kt * c->kh * c->kw;
-        }
-        if (st->kind == KL_VAE_ATTN) {
-            double n = (double)step->R * step->W;
-
-            sum += in * n * st->in * (4.0 * st->in + 2 * n);
-        }
-        pictures = out;
-    }
-    return 2 * sum;
 }

@@ -158,27 +158,35 @@ static void list_head(const Out *o, const char *side, int64_t ic, int64_t oc)
     tell_conv3(o, name, oc, ic, 3, 3);
 }
 
-/* The encoder's down_blocks are one flat list: resnets, then a resampling, level after level. */
+/* The encoder's down_blocks are one flat list: resnets, then a resampling, level after level; of a residual VAE one
+ * block per level. */
 static void list_encoder(const Out *o, const KlVaeConfig *c)
 {
     int64_t ch = (int64_t)c->base_dim;
-    char name[128];
+    char name[128], at[64];
     int n = 0;
 
-    tell_conv3(o, "encoder.conv_in", ch, 3, 3, 3);
+    tell_conv3(o, "encoder.conv_in", ch, c->patch ? 3 * c->patch * c->patch : 3, 3, 3);
     for (int l = 0; l < c->levels; l++) {
         const int64_t oc = (int64_t)c->base_dim * c->dim_mult[l];
 
         for (int j = 0; j < c->res_blocks; j++) {
-            snprintf(name, sizeof(name), "encoder.down_blocks.%d", n++);
+            if (c->residual)
+                snprintf(name, sizeof(name), "encoder.down_blocks.%d.resnets.%d", l, j);
+            else
+                snprintf(name, sizeof(name), "encoder.down_blocks.%d", n++);
             list_resnet(o, name, ch, oc);
             ch = oc;
         }
         if (l == c->levels - 1)
             continue;
-        snprintf(name, sizeof(name), "encoder.down_blocks.%d.resample.1", n);
+        if (c->residual)
+            snprintf(at, sizeof(at), "encoder.down_blocks.%d.downsampler", l);
+        else
+            snprintf(at, sizeof(at), "encoder.down_blocks.%d", n++);
+        snprintf(name, sizeof(name), "%s.resample.1", at);
         tell_conv2(o, name, ch, ch, 3);
-        snprintf(name, sizeof(name), "encoder.down_blocks.%d.time_conv", n++);
+        snprintf(name, sizeof(name), "%s.time_conv", at);
         if (c->temporal_down[l])
             tell_conv3(o, name, ch, ch, 3, 1);
     }
@@ -186,17 +194,20 @@ static void list_encoder(const Out *o, const KlVaeConfig *c)
     list_head(o, "encoder", ch, 2 * (int64_t)c->z_dim);
 }
 
-/* Each upsampling halves the channels, so a later level begins with half of what the level before ended with. */
+/* Unless the VAE is residual, each upsampling halves the channels, so a later level begins with half of what the level
+ * before ended with. */
 static void list_decoder(const Out *o, const KlVaeConfig *c)
 {
-    const int last = c->levels - 1;
-    int64_t ch = (int64_t)c->base_dim * c->dim_mult[last];
+    const char *sampler = c->residual ? "upsampler" : "upsamplers.0";
+    const int last = c->levels - 1, halve = c->residual ? 1 : 2;
+    const int64_t base = c->decoder_dim ? c->decoder_dim : c->base_dim;
+    int64_t ch = base * c->dim_mult[last];
     char name[128];
 
     tell_conv3(o, "decoder.conv_in", ch, c->z_dim, 3, 3);
     list_middle(o, "decoder", ch);
     for (int l = 0; l <= last; l++) {
-        const int64_t oc = (int64_t)c->base_dim * c->dim_mult[last - l];
+        const int64_t oc = base * c->dim_mult[last - l];
 
         for (int j = 0; j <= c->res_blocks; j++) {
             snprintf(name, sizeof(name), "decoder.up_blocks.%d.resnets.%d", l, j);
@@ -205,14 +216,14 @@ static void list_decoder(const Out *o, const KlVaeConfig *c)
         }
         if (l == last)
             continue;
-        snprintf(name, sizeof(name), "decoder.up_blocks.%d.upsamplers.0.resample.1", l);
-        tell_conv2(o, name, ch / 2, ch, 3);
-        snprintf(name, sizeof(name), "decoder.up_blocks.%d.upsamplers.0.time_conv", l);
+        snprintf(name, sizeof(name), "decoder.up_blocks.%d.%s.resample.1", l, sampler);
+        tell_conv2(o, name, ch / halve, ch, 3);
+        snprintf(name, sizeof(name), "decoder.up_blocks.%d.%s.time_conv", l, sampler);
         if (c->temporal_down[last - 1 - l])
             tell_conv3(o, name, 2 * ch, ch, 3, 1);
-        ch /= 2;
+        ch /= halve;
     }
-    list_head(o, "decoder", ch, 3);
+    list_head(o, "decoder", ch, c->patch ? 3 * c->patch * c->patch : 3);
 }
 
 void synth_list_vae(const KlVaeConfig *c, SynthFn fn, void *opaque)

@@ -22,6 +22,20 @@ MODELS = {
     "outer": dict(base_dim=6, z_dim=3, dim_mult=[1, 3], num_res_blocks=1, temperal_downsample=[True]),
     # one doubling in time, at the innermost of three levels
     "inner": dict(base_dim=4, z_dim=5, dim_mult=[1, 2, 3], num_res_blocks=2, temperal_downsample=[False, True]),
+    # the shape of the one of Wan 2.2: shortcuts around levels, patches, a decoder of its own width
+    "residual": dict(base_dim=8, decoder_base_dim=12, z_dim=6, dim_mult=[1, 2, 4, 4], num_res_blocks=2,
+                     temperal_downsample=[False, True, True], is_residual=True, patch_size=2, in_channels=12,
+                     out_channels=12),
+    # shortcuts without patches; the last one of the encoder is a mean of channels
+    "narrow": dict(base_dim=6, decoder_base_dim=4, z_dim=3, dim_mult=[2, 1], num_res_blocks=1,
+                   temperal_downsample=[True], is_residual=True),
+    # time where the widths change, so that the two pictures of a shortcut differ; patches of 3
+    "patch3": dict(base_dim=4, z_dim=5, dim_mult=[1, 1, 2, 2], num_res_blocks=1,
+                   temperal_downsample=[True, False, False], is_residual=True, patch_size=3, in_channels=27,
+                   out_channels=27),
+    # patches alone
+    "patched": dict(base_dim=6, z_dim=2, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True], patch_size=2,
+                    in_channels=12, out_channels=12),
 }
 # name: model, bf16 weights, latent frames, R, W of a latent
 DECODE = {
@@ -32,6 +46,14 @@ DECODE = {
     "wan_bf16": ("wan", True, 2, 3, 2),
     "outer5": ("outer", False, 5, 5, 4),
     "inner3": ("inner", False, 3, 3, 5),
+    "residual1": ("residual", False, 1, 2, 3),
+    "residual2": ("residual", False, 2, 5, 4),
+    "residual3": ("residual", False, 3, 2, 3),
+    "residual5": ("residual", False, 5, 1, 2),
+    "residual_bf16": ("residual", True, 2, 3, 2),
+    "narrow5": ("narrow", False, 5, 5, 4),
+    "patch3": ("patch3", False, 3, 3, 2),
+    "patched2": ("patched", False, 2, 3, 5),
 }
 # name: model, bf16 weights, frames, R, W of a picture
 ENCODE = {
@@ -42,6 +64,14 @@ ENCODE = {
     "wan_bf16": ("wan", True, 5, 24, 16),
     "outer9": ("outer", False, 9, 10, 6),
     "inner9": ("inner", False, 9, 12, 20),
+    "residual1": ("residual", False, 1, 32, 48),
+    "residual5": ("residual", False, 5, 80, 64),
+    "residual9": ("residual", False, 9, 32, 48),
+    "residual17": ("residual", False, 17, 16, 32),
+    "residual_bf16": ("residual", True, 5, 48, 32),
+    "narrow9": ("narrow", False, 9, 10, 6),
+    "patch3_9": ("patch3", False, 9, 48, 24),
+    "patched5": ("patched", False, 5, 12, 20),
 }
 
 
