@@ -1,11 +1,13 @@
 /*
- * The straight line: prompt -> context -> latents -> pictures.
+ * The straight line: prompt and known pictures -> latents -> pictures.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What each stage needs is allocated when it starts and freed when it ends,
- * and the pages of weights that are done with are given back, so that a clip's
- * peak is that of its largest stage.
+ * A clip is made window by window. What each stage of a window needs is
+ * allocated when it starts and freed when it ends, and the pages of weights
+ * that are done with are given back, so that a clip's peak is that of its
+ * largest stage, however long it is. Between windows live the prompts'
+ * embeddings and the last few pictures.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@
 #include "bind.h"
 #include "job.h"
 #include "rng.h"
+
+#define CONTEXT_NOISE 0.02              /* level to which a drift guard of 1 noises a window's context */
 
 static double now_seconds(void)
 {
@@ -37,7 +41,7 @@ static int default_threads(void)
 static void report(const KlingJob *job, const char *stage, int step, double step_seconds, double left)
 {
     KlingProgress p = { .step = step, .steps = job->params.steps, .step_seconds = step_seconds, .seconds_left = left,
-                        .stage = stage, .windows = 1 };
+                        .stage = stage, .window = job->win.index, .windows = job->plan.windows };
 
     if (job->params.progress)
         job->params.progress(job->params.progress_opaque, &p);
@@ -46,6 +50,15 @@ static void report(const KlingJob *job, const char *stage, int step, double step
 static int which_parts(const KlingJob *job)
 {
     return job->params.flags & KLING_FLAG_BITEXACT ? KL_PARTS_BITEXACT : KL_PARTS_FAST;
+}
+
+/* Each window has two streams of numbers: its noise, and that of the pictures it goes on from. Those of window i are
+ * the streams 2i and 2i + 1 of the seed, so the first window's noise is the seed's own. */
+enum { NOISE_LATENTS, NOISE_CONTEXT };
+
+static uint64_t noise_seed(const KlingJob *job, int which)
+{
+    return kl_seed_stream(job->params.seed, 2 * (uint64_t)job->win.index + (uint64_t)which);
 }
 
 /* -- text -- */
@@ -97,6 +110,7 @@ static int encode_prompt(KlingJob *job, const char *prompt, float **rows, int *n
 typedef struct Denoise {
     KlingJob *job;
     KlDitSession *session;
+    KlCondition *condition;
     float *uncond;                      /* velocity without the prompt; NULL when guidance is off */
     float *t_frame;                     /* [F] */
     int64_t n;
@@ -112,8 +126,7 @@ static int velocity(void *opaque, int step, float t, const float *z, float *v)
     int ret;
 
     (void)step;
-    for (int f = 0; f < job->geo.F; f++)
-        dn->t_frame[f] = t;
+    z = kl_condition_input(dn->condition, z, t, dn->t_frame);
     if ((ret = kl_dit_forward(dn->session, &job->diag, 0, z, dn->t_frame, v)) < 0)
         return ret;
     if (dn->uncond) {
@@ -153,7 +166,7 @@ static int set_context(KlingJob *job, KlDitSession *s, int slot, const float *ro
     return ret;
 }
 
-/* job->z from the seed, shaped [1,z_dim,F,R,W] as the reference pipeline draws it. */
+/* job->z from the window's seed, shaped [1,z_dim,F,R,W] as the reference pipeline draws it. */
 static int draw_noise(KlingJob *job, int64_t n)
 {
     const KlKernels *k = &job->parts->kernels;
@@ -166,117 +179,199 @@ static int draw_noise(KlingJob *job, int64_t n)
         free(host);
         return kl_fail_memory(&job->diag, "the noise", bytes);
     }
-    if (job->params.rng == KLING_RNG_CUDA)
-        kl_randn_cuda(host, n, job->params.seed, KL_CUDA_MAX_THREADS);
-    else
-        kl_randn_cpu(host, n, job->params.seed);
+    kl_randn(job->params.rng, host, n, noise_seed(job, NOISE_LATENTS));
     if (k->mem_upload(job->ex, job->z, host, bytes) < 0)
         ret = kl_fail_device(&job->diag, k, job->ex, "sending the noise");
     free(host);
     return ret;
 }
 
-static int denoise(KlingJob *job, float *const rows[KL_DIT_CONTEXTS], const int n_rows[KL_DIT_CONTEXTS])
+static int open_session(KlingJob *job, Denoise *dn)
+{
+    const KlKernels *k = &job->parts->kernels;
+    const size_t bytes = sizeof(float) * (size_t)dn->n;
+    int ret;
+
+    dn->t_frame = malloc(sizeof(float) * (size_t)job->win.F);
+    if (!dn->t_frame)
+        return kl_fail_memory(&job->diag, "the timesteps", sizeof(float) * (size_t)job->win.F);
+    if ((ret = kl_dit_session_create(job->parts->dit, job->ex, &job->diag, job->win.F, job->geo.R, job->geo.W,
+                                     &dn->session)) < 0 ||
+        (ret = set_context(job, dn->session, 0, job->rows[0], job->n_rows[0])) < 0 || !job->rows[1])
+        return ret;
+    dn->uncond = k->mem_alloc(job->ex, bytes);
+    return dn->uncond ? set_context(job, dn->session, 1, job->rows[1], job->n_rows[1])
+                      : kl_fail_memory(&job->diag, "the unguided velocity", bytes);
+}
+
+static int denoise(KlingJob *job, KlCondition *condition)
 {
     const KlKernels *k = &job->parts->kernels;
     KlSamplerConfig cfg = job->model->desc.sampler;
-    const KlGeometry *g = &job->geo;
-    Denoise dn = { .job = job, .n = (int64_t)job->model->desc.vae.z_dim * g->F * g->R * g->W };
-    const size_t bytes = sizeof(float) * (size_t)dn.n;
+    Denoise dn = { .job = job, .condition = condition,
+                   .n = (int64_t)job->model->desc.vae.z_dim * job->win.F * job->geo.R * job->geo.W };
     int ret;
 
     cfg.steps = job->params.steps;
     cfg.shift = job->params.shift;
     if (job->params.sampler != KLING_SAMPLER_DEFAULT)
         cfg.kind = job->params.sampler;
-    dn.t_frame = malloc(sizeof(float) * (size_t)g->F);
-    if (!dn.t_frame)
-        return kl_fail_memory(&job->diag, "the timesteps", sizeof(float) * (size_t)g->F);
-    if ((ret = draw_noise(job, dn.n)) >= 0 &&
-        (ret = kl_dit_session_create(job->parts->dit, job->ex, &job->diag, g->F, g->R, g->W, &dn.session)) >= 0)
-        ret = set_context(job, dn.session, 0, rows[0], n_rows[0]);
-    if (ret >= 0 && rows[1]) {
-        dn.uncond = k->mem_alloc(job->ex, bytes);
-        ret = dn.uncond ? set_context(job, dn.session, 1, rows[1], n_rows[1])
-                        : kl_fail_memory(&job->diag, "the unguided velocity", bytes);
-    }
-    if (ret >= 0) {
+    if ((ret = draw_noise(job, dn.n)) >= 0 && (ret = open_session(job, &dn)) >= 0) {
         report(job, "denoise", 0, 0, -1);
         dn.start = now_seconds();
         ret = kl_sampler_run(&job->diag, k, job->ex, &cfg, job->z, dn.n, velocity, step_done, &dn);
     }
+    if (ret >= 0)
+        kl_condition_finish(condition, job->z);
     k->mem_free(job->ex, dn.uncond);
     kl_dit_session_destroy(&dn.session);
     free(dn.t_frame);
     return ret;
 }
 
+/* -- a window -- */
+
 int kl_job_check_memory(KlingJob *job)
 {
     const KlGeometry *g = &job->geo;
+    const KlConditionDesc *cond = &job->model->desc.condition;
     const KlParts *parts = &job->model->parts[KL_PARTS_FAST];   /* both tables need the same */
-    const double latents = 4.0 * job->model->desc.vae.z_dim * g->F * g->R * g->W * sizeof(float);
-    const double frames = (job->model->info.frame_multiple + 1) * 3.0 * sizeof(float) * g->width_px * g->height_px;
-    const double denoising = (double)kl_dit_session_bytes(parts->dit, g->F, g->R, g->W) + latents;
-    const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents / 4 + frames;
-    const double need = KL_MAX(denoising, decoding);
+    const int F = job->plan.windows > 1 ? job->plan.longest : job->win.F;
+    const bool known = job->known.cap || job->trail.cap;
+    const double picture = 3.0 * sizeof(float) * g->width_px * g->height_px;
+    const double latents = 4.0 * job->model->desc.vae.z_dim * F * g->R * g->W * sizeof(float);
+    const double kept = (job->known.cap + job->trail.cap) * picture;
+    const double encoding = known ? (double)kl_condition_bytes(cond, parts->vae, g->width_px, g->height_px) : 0;
+    const double denoising = (double)kl_dit_session_bytes(parts->dit, F, g->R, g->W) + (known ? 1.5 : 1) * latents;
+    const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents / 4 +
+                            (job->model->info.frame_multiple + 1) * picture;
+    const double need = KL_MAX(KL_MAX(denoising, decoding), encoding) + kept;
     const double left = (double)parts->kernels.mem_available(&parts->kernels);
 
     kl_log(&job->diag, KLING_LOG_VERBOSE,
-           "memory beside the weights: %.1f MiB to denoise, %.1f MiB to decode; %.1f MiB "
-           "are free", denoising / (1 << 20), decoding / (1 << 20), left / (1 << 20));
+           "memory beside the weights: %.1f MiB to encode, %.1f MiB to denoise, %.1f MiB to decode, %.1f MiB for "
+           "pictures that are kept; %.1f MiB are free", encoding / (1 << 20), denoising / (1 << 20),
+           decoding / (1 << 20), kept / (1 << 20), left / (1 << 20));
     if (need <= left)
         return KLING_OK;
     return kl_fail(&job->diag, KLING_ERROR_OUT_OF_MEMORY, "not enough memory: %d frames of %dx%d take about %.1f MiB "
-                   "beside the weights, %.1f MiB are free; ask for a smaller size or fewer frames", g->frames,
-                   g->width_px, g->height_px, need / (1 << 20), left / (1 << 20));
+                   "beside the weights, %.1f MiB are free; ask for a smaller size or fewer frames",
+                   1 + (F - 1) * job->plan.unit, g->width_px, g->height_px, need / (1 << 20), left / (1 << 20));
+}
+
+/* Parts, threads and memory, once. */
+static int start(KlingJob *job)
+{
+    const KlExecParams ep = {
+        .threads = job->params.threads ? job->params.threads : default_threads(),
+        .precision = job->params.precision == KLING_PRECISION_F32 ? KL_PREC_F32 : KL_PREC_AUTO,
+    };
+    int ret;
+
+    if ((ret = kl_model_parts(job->model, &job->diag, which_parts(job), &job->parts)) < 0)
+        return ret;
+    if (job->parts->kernels.exec_create(&job->parts->kernels, &job->ex, &ep) < 0)
+        return kl_fail(&job->diag, KLING_ERROR_OUT_OF_MEMORY, "could not start %d threads: use fewer (threads=N)",
+                       ep.threads);
+    return kl_job_check_memory(job);
+}
+
+/* What is not there of job->rows. */
+static int encode_prompts(KlingJob *job)
+{
+    const char *const text[KL_DIT_CONTEXTS] = { job->params.prompt, job->params.negative_prompt };
+    const int wanted = job->params.guidance > 1 ? 2 : 1;
+    bool encoded = false;
+    int ret = 0;
+
+    for (int i = 0; ret >= 0 && i < wanted; i++)
+        if (!job->rows[i]) {
+            if (!encoded)
+                report(job, "text", 0, 0, -1);
+            encoded = true;
+            ret = encode_prompt(job, text[i], &job->rows[i], &job->n_rows[i]);
+        }
+    if (encoded)
+        kl_weights_drop_pages(job->model->files.text);
+    return ret;
+}
+
+/* What the window goes on from and arrives at. Noise, like the colours' correction, is only for what this clip itself
+ * has made: a user's pictures stay what they are. */
+static int encode_pictures(KlingJob *job, KlCondition **condition)
+{
+    const KlWindow *w = &job->win;
+    const KlConditionParams p = {
+        .kind        = job->model->desc.condition.kind,
+        .vae         = job->parts->vae,
+        .k           = &job->parts->kernels,
+        .ex          = job->ex,
+        .width_px    = job->geo.width_px,
+        .height_px   = job->geo.height_px,
+        .win         = w,
+        .lead        = w->lead ? job->known.pic + (job->known.n - w->lead) : NULL,
+        .trail       = job->trail.pic,
+        .noise       = w->index ? CONTEXT_NOISE * job->params.drift_guard : 0,
+        .rng         = job->params.rng,
+        .noise_seed  = noise_seed(job, NOISE_CONTEXT),
+        .train_steps = job->model->desc.sampler.train_steps,
+    };
+
+    if (w->lead || w->trail)
+        report(job, "encode", 0, 0, -1);
+    return kl_condition_create(&job->diag, condition, &p);
+}
+
+/* How many of the window's pictures must be decoded. */
+static int wanted_pictures(const KlingJob *job)
+{
+    const KlWindow *w = &job->win;
+
+    if (w->trail && job->params.flags & KLING_FLAG_KEEP_CONTEXT)
+        return w->lead + w->fresh + w->trail;
+    return w->lead + (w->trail ? w->fresh : w->give);   /* before a trail the surplus lies anywhere */
 }
 
 int kl_job_sample(KlingJob *job)
 {
-    KlDiag *d = &job->diag;
-    KlExecParams ep = {
-        .threads = job->params.threads ? job->params.threads : default_threads(),
-        .precision = job->params.precision == KLING_PRECISION_F32 ? KL_PREC_F32 : KL_PREC_AUTO,
-    };
-    const bool guided = job->params.guidance > 1;
-    float *rows[KL_DIT_CONTEXTS] = { NULL };
-    int n[KL_DIT_CONTEXTS] = { 0 };
-    int ret;
+    KlCondition *condition = NULL;
+    int ret = 0;
 
-    if ((ret = kl_model_parts(job->model, d, which_parts(job), &job->parts)) < 0)
+    if (!job->ex && (ret = start(job)) < 0)
         return ret;
-    if (job->parts->kernels.exec_create(&job->parts->kernels, &job->ex, &ep) < 0)
-        return kl_fail(d, KLING_ERROR_OUT_OF_MEMORY, "could not start %d threads: use fewer (threads=N)", ep.threads);
-    if ((ret = kl_job_check_memory(job)) < 0)
-        return ret;
-    report(job, "text", 0, 0, -1);
-    if ((ret = encode_prompt(job, job->params.prompt, &rows[0], &n[0])) >= 0 && guided)
-        ret = encode_prompt(job, job->params.negative_prompt, &rows[1], &n[1]);
-    kl_weights_drop_pages(job->model->files.text);
-    if (ret >= 0)
-        ret = denoise(job, rows, n);
+    kl_drift_window(&job->drift, job->new_prompt);
+    job->new_prompt = false;
+    if ((ret = encode_prompts(job)) >= 0 && (ret = encode_pictures(job, &condition)) >= 0)
+        ret = denoise(job, condition);
+    kl_condition_destroy(&condition);
     kl_weights_drop_pages(job->model->files.dit);
-    free(rows[0]);
-    free(rows[1]);
     if (ret < 0)
         return ret;
-    job->sampled = true;
-    return kl_vae_decoder_create(job->parts->vae, job->ex, d, job->geo.R, job->geo.W, &job->decoder);
+    job->running = true;
+    job->next_latent = job->seen = 0;
+    job->end = wanted_pictures(job);
+    return kl_vae_decoder_create(job->parts->vae, job->ex, &job->diag, job->geo.R, job->geo.W, &job->decoder);
+}
+
+static void release_window(KlingJob *job)
+{
+    kl_vae_decoder_destroy(&job->decoder);
+    job->parts->kernels.mem_free(job->ex, job->z);
+    job->z = NULL;
+    job->running = false;
 }
 
 /* -- decoding -- */
 
 #define KL_STOP_DECODING 1              /* the rest of this latent frame is not wanted */
 
-static int picture_out(void *opaque, const float *x)
+/* x to host[slot]. */
+static int download(KlingJob *job, const float *x, int slot)
 {
-    KlingJob *job = opaque;
     const KlKernels *k = &job->parts->kernels;
     const KlGeometry *g = &job->geo;
     const size_t plane = (size_t)g->width_px * (size_t)g->height_px;
     const size_t bytes = sizeof(float) * 3 * plane;
-    const int slot = job->push ? 0 : job->queued;
     float *planes[3];
 
     if (!job->rgb && !(job->rgb = k->mem_alloc(job->ex, bytes)))
@@ -288,36 +383,86 @@ static int picture_out(void *opaque, const float *x)
     k->to_rgb(job->ex, planes, g->width_px, x, g->height_px, g->width_px, 3);
     if (k->mem_download(job->ex, job->host[slot], job->rgb, bytes) < 0)
         return kl_fail_device(&job->diag, k, job->ex, "reading a decoded frame back");
-    job->queued = slot + 1;
-    job->decoded++;
-    if (job->push) {
-        kl_job_expose(job, slot);
-        job->queued = 0;
-        if (job->push(job->push_opaque, &job->frame))
-            return kl_fail(&job->diag, KLING_ERROR_CANCELLED, "stopped by the frame callback");
+    return 0;
+}
+
+/* New picture i of the window, in host[slot]: its colours held, and remembered for the next window. */
+static int settle_new(KlingJob *job, int slot, int i)
+{
+    const int64_t n = (int64_t)job->geo.width_px * job->geo.height_px;
+    float *kept;
+
+    if (job->plan.windows == 1)
+        return 0;
+    kl_drift_picture(&job->drift, job->host[slot], n, (i + 1.0) / job->win.fresh);
+    if (job->win.index + 1 == job->plan.windows)
+        return 0;
+    if (!(kept = kl_pictures_next(&job->diag, &job->known)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    memcpy(kept, job->host[slot], 3 * sizeof(*kept) * (size_t)n);
+    return 0;
+}
+
+static int picture_out(void *opaque, const float *x)
+{
+    KlingJob *job = opaque;
+    const KlWindow *w = &job->win;
+    const int at = job->seen++, i = at - w->lead;
+    const bool fresh = i >= 0 && i < w->fresh;
+    const bool keep = job->params.flags & KLING_FLAG_KEEP_CONTEXT && (i >= 0 || !w->index);
+    const bool give = fresh ? kl_window_gives(w, i) : keep;
+    const int slot = job->push ? 0 : job->queued;
+    int ret;
+
+    if (!give && (!fresh || w->index + 1 == job->plan.windows))
+        return job->seen == job->end ? KL_STOP_DECODING : 0;
+    if ((ret = download(job, x, slot)) < 0 || (fresh && (ret = settle_new(job, slot, i)) < 0))
+        return ret;
+    if (give) {
+        job->queued = slot + 1;
+        job->given++;
+        job->made += fresh;
+        if (job->push) {
+            kl_job_expose(job, slot);
+            job->queued = 0;
+            if (job->push(job->push_opaque, &job->frame))
+                return kl_fail(&job->diag, KLING_ERROR_CANCELLED, "stopped by the frame callback");
+        }
     }
-    return job->decoded == job->params.frames ? KL_STOP_DECODING : 0;
+    return job->seen == job->end ? KL_STOP_DECODING : 0;
 }
 
 int kl_job_decode(KlingJob *job)
 {
-    const KlGeometry *g = &job->geo;
-    const int64_t frame = (int64_t)g->R * g->W;
+    const int64_t frame = (int64_t)job->geo.R * job->geo.W;
     int ret;
 
     report(job, "decode", job->params.steps, job->step_ms / 1000, 0);
-    ret = kl_vae_decode(job->decoder, &job->diag, job->z + job->next_latent * frame, g->F * frame, picture_out, job);
+    ret = kl_vae_decode(job->decoder, &job->diag, job->z + job->next_latent * frame, job->win.F * frame, picture_out,
+                        job);
     job->next_latent++;
-    return ret < 0 ? ret : KLING_OK;
+    if (ret < 0 || job->seen < job->end)
+        return ret < 0 ? ret : KLING_OK;
+    release_window(job);
+    if (job->win.index + 1 < job->plan.windows)
+        job->win = kl_window_at(&job->plan, job->win.index + 1, job->made);
+    else
+        job->finished = true;
+    return KLING_OK;
 }
 
 void kl_job_release(KlingJob *job)
 {
+    for (int i = 0; i < KL_DIT_CONTEXTS; i++) {
+        free(job->rows[i]);
+        job->rows[i] = NULL;
+    }
+    kl_pictures_free(&job->known);
+    kl_pictures_free(&job->trail);
     if (!job->ex)
         return;
-    kl_vae_decoder_destroy(&job->decoder);
-    job->parts->kernels.mem_free(job->ex, job->z);
+    release_window(job);
     job->parts->kernels.mem_free(job->ex, job->rgb);
-    job->z = job->rgb = NULL;
+    job->rgb = NULL;
     job->parts->kernels.exec_destroy(&job->ex);
 }

@@ -34,13 +34,14 @@ void kling_params_default(const KlingModel *model, KlingParams *params)
         params->steps     = info->steps;
         params->guidance  = info->guidance;
         params->shift     = info->shift;
+        params->drift_guard = (float)model->desc.condition.drift_guard;
     }
 }
 
-static int check_params(KlDiag *d, const KlingModelInfo *info, const KlingParams *p)
-{
-    const int longest = 1 + KL_CEIL_DIV(info->frames - 1, info->frame_multiple) * info->frame_multiple;
+/* -- the wall -- */
 
+static int check_numbers(KlDiag *d, const KlingParams *p)
+{
     if (p->width_px % 2 || p->height_px % 2 ||
         p->width_px  < KL_MIN_SIDE_PX || p->width_px  > KL_MAX_SIDE_PX ||
         p->height_px < KL_MIN_SIDE_PX || p->height_px > KL_MAX_SIDE_PX)
@@ -48,9 +49,6 @@ static int check_params(KlDiag *d, const KlingModelInfo *info, const KlingParams
                        p->width_px, p->height_px, KL_MIN_SIDE_PX, KL_MAX_SIDE_PX);
     if (p->frames < 1)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "%d frames: at least 1 is needed", p->frames);
-    if (p->frames > longest)
-        return kl_fail(d, KLING_ERROR_INVALID_ARG, "%d frames are longer than one clip of %s, which is %d frames: ask "
-                       "for fewer", p->frames, info->name, longest);
     if (p->steps < 1 || p->steps > KL_MAX_STEPS)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "steps %d: must be 1 to %d", p->steps, KL_MAX_STEPS);
     if (!(p->guidance >= 0 && p->guidance <= 100))
@@ -63,12 +61,65 @@ static int check_params(KlDiag *d, const KlingModelInfo *info, const KlingParams
     if ((unsigned)p->sampler > KLING_SAMPLER_UNIPC || (unsigned)p->rng > KLING_RNG_CUDA ||
         (unsigned)p->precision > KLING_PRECISION_F32)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown value of sampler, rng or precision");
-    if (p->nb_lead || p->nb_trail)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s makes clips from text alone", info->name);
+    if (p->context_frames < 0)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "context_frames %d: must be 0 (the model's) or more",
+                       p->context_frames);
+    if (!(p->drift_guard >= 0 && p->drift_guard <= 1))
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "drift_guard %g: must be 0 to 1", p->drift_guard);
     if (p->flags & ~(KLING_FLAG_BITEXACT | KLING_FLAG_KEEP_CONTEXT))
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown flags 0x%x", p->flags);
     return KLING_OK;
 }
+
+/* name: "lead" or "trail". */
+static int check_pictures(KlDiag *d, const KlingParams *p, const char *name, const KlingFrame *f, int n)
+{
+    if (n < 0 || (n && !f))
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "a %s of %d pictures%s", name, n, n < 0 ? "" : " which is NULL");
+    for (int i = 0; i < n; i++) {
+        if (f[i].width_px != p->width_px || f[i].height_px != p->height_px)
+            return kl_fail(d, KLING_ERROR_INVALID_ARG, "picture %d of the %s is %dx%d, the clip %dx%d: both must be "
+                           "equal", i, name, f[i].width_px, f[i].height_px, p->width_px, p->height_px);
+        if (!f[i].data[0] || !f[i].data[1] || !f[i].data[2] ||
+            (f[i].stride < p->width_px && f[i].stride > -p->width_px))
+            return kl_fail(d, KLING_ERROR_INVALID_ARG, "picture %d of the %s has a plane that is NULL, or a stride below "
+                           "its width", i, name);
+    }
+    return KLING_OK;
+}
+
+/* One line for what the model cannot do, which names a kind that can. */
+static int check_caps(KlDiag *d, const KlingModel *m, const KlingParams *p)
+{
+    const KlingModelInfo *info = &m->info;
+    const int longest = 1 + (kl_condition_longest(info) - 1) * info->frame_multiple;
+    const bool is_long = p->frames > longest;
+    const unsigned want = (p->nb_lead ? KLING_CAP_LEAD_IMAGE : 0) | (p->nb_lead > 1 ? KLING_CAP_LEAD_CLIP : 0) |
+                          (p->nb_trail ? KLING_CAP_TRAIL_IMAGE : 0) | (p->nb_trail > 1 ? KLING_CAP_TRAIL_CLIP : 0);
+    const unsigned lacks = want & ~info->caps;
+
+    if ((lacks || is_long) && m->desc.condition.kind != KL_CONDITION_NONE &&
+        !kl_vae_has_encoder(m->parts[KL_PARTS_FAST].vae))
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "the VAE of %s has no encoder, so that no clip can go on from "
+                       "pictures: give vae= a file that has one", info->name);
+    if (lacks & KLING_CAP_LEAD_IMAGE)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s makes clips from text alone: going on from pictures needs a "
+                       "model of the expand_timesteps kind, such as Wan 2.2 TI2V", info->name);
+    if (lacks & KLING_CAP_LEAD_CLIP)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s goes on from one picture, not from %d: that needs a model of "
+                       "the expand_timesteps kind, such as Wan 2.2 TI2V", info->name, p->nb_lead);
+    if (lacks & KLING_CAP_TRAIL_IMAGE)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s cannot arrive at given pictures: that needs a model of the "
+                       "expand_timesteps kind that was trained for it (\"trail_frames\" in its kling.json)",
+                       info->name);
+    if (lacks & KLING_CAP_TRAIL_CLIP)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s arrives at one picture, not at %d: that needs a model of the "
+                       "expand_timesteps kind that was trained for it (\"trail_frames\" in its kling.json)",
+                       info->name, p->nb_trail);
+    return KLING_OK;
+}
+
+/* -- what is made -- */
 
 static void plan_geometry(KlGeometry *g, const KlingModel *m, const KlingParams *p)
 {
@@ -79,33 +130,101 @@ static void plan_geometry(KlGeometry *g, const KlingModel *m, const KlingParams 
     g->height_px = KL_CEIL_DIV(p->height_px, info->size_multiple_px) * info->size_multiple_px;
     g->crop_x_px = (g->width_px  - p->width_px)  / 2;
     g->crop_y_px = (g->height_px - p->height_px) / 2;
-    g->F = 1 + KL_CEIL_DIV(p->frames - 1, info->frame_multiple);
-    g->frames = 1 + (g->F - 1) * info->frame_multiple;
     g->R = g->height_px / space;
     g->W = g->width_px / space;
+}
+
+static void plan_trail(KlWindowPlan *w, const KlConditionDesc *c, int lead, int nb_trail)
+{
+    const int latents = kl_window_trail(w->unit, w->longest, lead, KL_CEIL_DIV(nb_trail, w->unit));
+
+    w->trail = KL_MIN(nb_trail, latents * w->unit);
+    w->trail_cover = kl_condition_trail_cover(c, w->unit, w->trail);
+}
+
+static int plan_windows(KlingJob *job)
+{
+    const KlingParams *p = &job->params;
+    const KlingModelInfo *info = &job->model->info;
+    const KlConditionDesc *c = &job->model->desc.condition;
+    KlWindowPlan *w = &job->plan;
+    const int context = p->context_frames ? p->context_frames : info->lead_frames;
+    bool fits;
+
+    *w = (KlWindowPlan){ .unit = info->frame_multiple, .longest = kl_condition_longest(info), .frames = p->frames };
+    w->lead = kl_window_lead(w->unit, w->longest, p->nb_lead);
+    w->context = kl_window_lead(w->unit, w->longest, context);
+    plan_trail(w, c, w->lead, p->nb_trail);
+    fits = kl_window_plan(w);
+    if (fits && w->windows > 1 && w->trail) {   /* the last window leads with the context instead */
+        plan_trail(w, c, w->context, p->nb_trail);
+        fits = kl_window_plan(w);
+    }
+    if (w->windows > 1 && !(info->caps & KLING_CAP_LEAD_CLIP))
+        return kl_fail(&job->diag, KLING_ERROR_INVALID_ARG, "%d frames are longer than one clip of %s, which is %d "
+                       "frames: ask for fewer, or give a model that can go on from its own pictures (expand_timesteps, "
+                       "such as Wan 2.2 TI2V)", p->frames, info->name,
+                       1 + (w->longest - 1) * w->unit - w->lead - w->trail_cover);
+    if (!fits || (p->nb_trail && !w->trail))
+        return kl_fail(&job->diag, KLING_ERROR_UNSUPPORTED, "a window of %s, %d frames, has no room for new pictures "
+                       "between those that are given", info->name, 1 + (w->longest - 1) * w->unit);
+    job->win = kl_window_at(w, 0, 0);
+    return KLING_OK;
+}
+
+/* The pictures that are used, padded to the generated size. */
+static int copy_pictures(KlingJob *job, KlPictures *to, int cap, const KlingFrame *f, int n)
+{
+    int ret = kl_pictures_create(&job->diag, to, job->geo.width_px, job->geo.height_px, cap);
+
+    for (int i = 0; ret >= 0 && i < n; i++) {
+        float *dst = kl_pictures_next(&job->diag, to);
+
+        if (!dst)
+            return KLING_ERROR_OUT_OF_MEMORY;
+        kl_pictures_pad(to, dst, &f[i], job->geo.crop_x_px, job->geo.crop_y_px);
+    }
+    return ret;
 }
 
 static int job_init(KlingJob *job, const KlingParams *p)
 {
     KlDiag *d = &job->diag;
+    const KlWindowPlan *w = &job->plan;
+    const int unit = job->model->info.frame_multiple;
     int ret;
 
-    if ((ret = check_params(d, &job->model->info, p)) < 0)
+    if ((ret = check_numbers(d, p)) < 0 ||
+        (ret = check_pictures(d, p, "lead", p->lead, p->nb_lead)) < 0 ||
+        (ret = check_pictures(d, p, "trail", p->trail, p->nb_trail)) < 0 ||
+        (ret = check_caps(d, job->model, p)) < 0)
         return ret;
-    if (kl_vae_time_factor(job->model->parts[KL_PARTS_FAST].vae) > KL_MAX_TIME_FACTOR)
+    if (unit > KL_MAX_TIME_FACTOR)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s: a time compression above %d", job->model->info.name,
                        KL_MAX_TIME_FACTOR);
     job->params = *p;
+    job->params.lead = job->params.trail = NULL;
     job->params.prompt = kl_strdup(p->prompt ? p->prompt : "");
     job->params.negative_prompt = kl_strdup(p->negative_prompt ? p->negative_prompt : "");
     if (!job->params.prompt || !job->params.negative_prompt)
         return kl_fail_memory(d, "the prompt", strlen(p->prompt ? p->prompt : "") + 1);
+    job->drift.strength = p->drift_guard;
     plan_geometry(&job->geo, job->model, p);
-    if (job->geo.width_px != p->width_px || job->geo.height_px != p->height_px || job->geo.frames != p->frames)
-        kl_log(d, KLING_LOG_VERBOSE, "generating %dx%d, %d frames; cropped to %dx%d, %d frames",
-               job->geo.width_px, job->geo.height_px, job->geo.frames, p->width_px, p->height_px, p->frames);
+    if ((ret = plan_windows(job)) < 0)
+        return ret;
+    if (job->geo.width_px != p->width_px || job->geo.height_px != p->height_px || job->win.fresh != job->win.give)
+        kl_log(d, KLING_LOG_VERBOSE, "generating %dx%d, %d new frames in the first window; cropped to %dx%d, %d frames",
+               job->geo.width_px, job->geo.height_px, job->win.fresh, p->width_px, p->height_px, job->win.give);
+    if (w->windows > 1)
+        kl_log(d, KLING_LOG_VERBOSE, "%d windows, each but the first going on from %d pictures", w->windows, w->context);
+    if ((ret = copy_pictures(job, &job->known, w->windows > 1 ? KL_MAX(w->lead, w->context) : w->lead,
+                             p->lead + (p->nb_lead - w->lead), w->lead)) < 0 ||
+        (ret = copy_pictures(job, &job->trail, w->trail, p->trail, w->trail)) < 0)
+        return ret;
     return kl_job_check_memory(job);
 }
+
+/* -- the public calls -- */
 
 int kling_job_create(KlingModel *model, KlingJob **job, const KlingParams *params)
 {
@@ -177,7 +296,7 @@ static int advance(KlingJob *job)
 
     if ((ret = kl_check_cancel(&job->diag)) < 0)
         return ret;
-    if (!job->sampled)
+    if (!job->running)
         ret = kl_job_sample(job);
     return ret < 0 ? ret : kl_job_decode(job);
 }
@@ -193,7 +312,7 @@ void kl_job_expose(KlingJob *job, int slot)
         .stride    = stride,
         .width_px  = job->params.width_px,
         .height_px = job->params.height_px,
-        .index     = job->decoded - job->queued + slot,
+        .index     = job->given - job->queued + slot,
         .step_ms   = job->step_ms,
     };
 }
@@ -207,8 +326,8 @@ int kling_job_next_frame(KlingJob *job, const KlingFrame **frame)
         return job->status;
     if ((ret = kl_check_cancel(&job->diag)) < 0)
         return settle(job, ret);
-    if (job->taken == job->queued) {
-        if (job->decoded == job->params.frames)
+    while (job->taken == job->queued) { /* what the next window goes on from is decoded as well, and not given */
+        if (job->finished)
             return settle(job, KLING_EOF);
         job->taken = job->queued = 0;
         if ((ret = advance(job)) < 0)
@@ -233,7 +352,7 @@ int kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque)
         return job->status == KLING_EOF ? KLING_OK : job->status;
     job->push = fn;
     job->push_opaque = opaque;
-    while (ret >= 0 && job->decoded < job->params.frames)
+    while (ret >= 0 && !job->finished)
         ret = advance(job);
     job->push = NULL;
     if (ret < 0)
@@ -242,11 +361,33 @@ int kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque)
     return KLING_OK;
 }
 
+/* Makes *text a copy of fresh, when that differs; its embedding is then to be made again. */
+static int replace_prompt(KlingJob *job, const char **text, const char *fresh, int slot)
+{
+    char *copy;
+
+    if (!strcmp(*text, fresh))
+        return KLING_OK;
+    if (!(copy = kl_strdup(fresh)))
+        return kl_fail_memory(&job->diag, "the prompt", strlen(fresh) + 1);
+    free((char *)*text);
+    *text = copy;
+    free(job->rows[slot]);
+    job->rows[slot] = NULL;
+    job->new_prompt = true;
+    return KLING_OK;
+}
+
 int kling_job_set_prompt(KlingJob *job, const char *prompt, const char *negative_prompt)
 {
-    (void)prompt;
-    (void)negative_prompt;
-    return job->status < 0 ? job->status : KLING_OK;    /* its only window has begun, or is about to */
+    int ret;
+
+    if (job->status != KLING_OK)
+        return job->status < 0 ? job->status : KLING_OK;
+    if ((ret = replace_prompt(job, &job->params.prompt, prompt ? prompt : "", 0)) < 0 ||
+        (negative_prompt && (ret = replace_prompt(job, &job->params.negative_prompt, negative_prompt, 1)) < 0))
+        return settle(job, ret);
+    return KLING_OK;
 }
 
 void kling_job_cancel(KlingJob *job)

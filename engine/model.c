@@ -249,12 +249,10 @@ int kl_model_files_open(KlDiag *d, KlModelFiles *f, KlModelDesc *desc, const Kli
     *f = (KlModelFiles){ 0 };
     *desc = (KlModelDesc){ 0 };
     ret = open_all(&o);
-    if (!ret) {
+    if (!ret)
         kl_prefs_apply(desc, &o.prefs, f->dit, o.has_scheduler);
-        desc->caps = KLING_CAP_TEXT;
-    } else {
+    else
         kl_model_files_close(f);
-    }
     free(o.home);
     for (int i = 0; i < KL_PART_NB; i++)
         free(o.path[i]);

@@ -16,15 +16,27 @@
 #include "vae.h"
 #include "weights.h"
 
+/** How a model takes pictures that are given (condition.h). */
+typedef enum KlConditionKind {
+    KL_CONDITION_NONE,
+    KL_CONDITION_CLEAN,                 /* clean latent frames at timestep 0 in place of noisy ones: expand_timesteps */
+} KlConditionKind;
+
+typedef struct KlConditionDesc {
+    KlConditionKind kind;
+    int lead_frames, trail_frames;      /* pictures that it was trained to take, 0: none */
+    double drift_guard;                 /* KlingParams.drift_guard by default */
+} KlConditionDesc;
+
 /** What a model is, from its configs or, for single files, from its tensors' names and shapes. */
 typedef struct KlModelDesc {
     char name[256], kind[128];
-    unsigned caps;                      /* KLING_CAP_* */
     KlTextEncoderConfig text;
     KlDitConfig dit;
     KlVaeConfig vae;
     KlSamplerConfig sampler;            /* kind and shift as the scheduler's config says */
-    bool expand_timesteps;
+    bool expand_timesteps;              /* a timestep per token */
+    KlConditionDesc condition;
     int width_px, height_px, frames, fps_num, fps_den, steps;
     float guidance;
 } KlModelDesc;

@@ -50,8 +50,9 @@ int kl_config_check(KlDiag *d, const char *where, const KlTextEncoderConfig *t, 
 
 typedef struct KlPrefs {                /* kling.json; 0 where it says nothing */
     int width_px, height_px, frames, fps_num, fps_den, steps, head_dim;
-    double guidance, shift;             /* negative where it says nothing */
-    int expand_timesteps;               /* -1 where it says nothing */
+    double guidance, shift, drift_guard; /* negative where it says nothing, as below */
+    int lead_frames, trail_frames;
+    int expand_timesteps;
 } KlPrefs;
 
 /** path may not exist: then nothing is said. */

@@ -14,6 +14,9 @@
 #include "json.h"
 #include "model_internal.h"
 
+#define LEAD_FRAMES 5                   /* two latent frames: from one alone no motion carries over */
+#define DRIFT_GUARD 0.5
+
 /* A released transformer, told by its shape. */
 typedef struct Known {
     int dim, layers, in_ch;
@@ -74,6 +77,12 @@ static int read_prefs(KlDiag *d, const json_t *root, const char *path, KlPrefs *
         ret = kl_json_real(d, root, path, "guidance", -1, 0, 100, &p->guidance);
     if (!ret)
         ret = kl_json_real(d, root, path, "shift", -1, 1e-3, 100, &p->shift);
+    if (!ret)
+        ret = kl_json_int(d, root, path, "lead_frames", -1, 0, 100000, &p->lead_frames);
+    if (!ret)
+        ret = kl_json_int(d, root, path, "trail_frames", -1, 0, 100000, &p->trail_frames);
+    if (!ret)
+        ret = kl_json_real(d, root, path, "drift_guard", -1, 0, 1, &p->drift_guard);
     if (!ret && json_object_get(root, "expand_timesteps")) {
         ret = kl_json_bool(d, root, path, "expand_timesteps", false, &expand);
         p->expand_timesteps = expand;
@@ -86,7 +95,8 @@ int kl_prefs_read(KlDiag *d, const char *path, KlPrefs *p)
     json_t *root;
     int ret;
 
-    *p = (KlPrefs){ .guidance = -1, .shift = -1, .expand_timesteps = -1 };
+    *p = (KlPrefs){ .guidance = -1, .shift = -1, .drift_guard = -1, .lead_frames = -1, .trail_frames = -1,
+                    .expand_timesteps = -1 };
     if (!kl_is_file(path))
         return 0;
     ret = kl_json_load(d, &root, path);
@@ -94,6 +104,22 @@ int kl_prefs_read(KlDiag *d, const char *path, KlPrefs *p)
         ret = read_prefs(d, root, path, p);
     json_decref(root);
     return ret;
+}
+
+/* A model of the expand_timesteps kind was at least trained to go on from a picture, and takes several as well;
+ * whether one was trained to arrive somewhere only its kling.json can say. */
+static void apply_condition(KlModelDesc *desc, const KlPrefs *p)
+{
+    KlConditionDesc *c = &desc->condition;
+
+    if (p->expand_timesteps >= 0)
+        desc->expand_timesteps = p->expand_timesteps;
+    c->drift_guard = p->drift_guard >= 0 ? p->drift_guard : DRIFT_GUARD;
+    if (!desc->expand_timesteps)
+        return;
+    c->kind = KL_CONDITION_CLEAN;
+    c->lead_frames = p->lead_frames >= 0 ? p->lead_frames : LEAD_FRAMES;
+    c->trail_frames = KL_MAX(p->trail_frames, 0);
 }
 
 static void describe(KlModelDesc *desc, const Known *k, const KlWeights *dit)
@@ -139,6 +165,5 @@ void kl_prefs_apply(KlModelDesc *desc, const KlPrefs *p, const KlWeights *dit, b
     desc->steps = p->steps ? p->steps : k->steps;
     desc->sampler.steps = desc->steps;
     desc->guidance = p->guidance >= 0 ? (float)p->guidance : k->guidance;
-    if (p->expand_timesteps >= 0)
-        desc->expand_timesteps = p->expand_timesteps;
+    apply_condition(desc, p);
 }

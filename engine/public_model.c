@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "condition.h"
 #include "internal.h"
 
 static void parts_close(KlParts *p)
@@ -120,7 +121,6 @@ static void fill_info(KlingModel *m)
         .name             = desc->name,
         .kind             = desc->kind,
         .device           = m->device,
-        .caps             = desc->caps,
         .width_px         = desc->width_px,
         .height_px        = desc->height_px,
         .frames           = desc->frames,
@@ -134,6 +134,7 @@ static void fill_info(KlingModel *m)
         .frame_multiple   = kl_vae_time_factor(vae),
         .max_prompt_tok   = desc->dit.text_len,
     };
+    kl_condition_info(&desc->condition, kl_vae_has_encoder(vae), &m->info);
     for (size_t f = 0; f < KL_ARRAY_LEN(files); f++) {
         int n;
         const KlTensor *t = kl_weights_all(files[f], &n);

@@ -225,3 +225,22 @@ void kl_randn_cuda(float *out, int64_t n, uint64_t seed, int64_t max_threads)
                 out[i + t + j * threads] = z[j];
         }
 }
+
+void kl_randn(enum KlingRng rng, float *out, int64_t n, uint64_t seed)
+{
+    if (rng == KLING_RNG_CUDA)
+        kl_randn_cuda(out, n, seed, KL_CUDA_MAX_THREADS);
+    else
+        kl_randn_cpu(out, n, seed);
+}
+
+uint64_t kl_seed_stream(uint64_t seed, uint64_t i)
+{
+    uint64_t z = seed + i * 0x9E3779B97F4A7C15u;
+
+    if (!i)
+        return seed;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}

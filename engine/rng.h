@@ -17,4 +17,12 @@ void kl_randn_cpu(float *out, int64_t n, uint64_t seed);
 void kl_randn_cuda(float *out, int64_t n, uint64_t seed, int64_t max_threads);
 #define KL_CUDA_MAX_THREADS (132 * 2048)
 
+/** Either of them. */
+void kl_randn(enum KlingRng rng, float *out, int64_t n, uint64_t seed);
+
+/** The seed of the i-th stream of numbers that belongs to a seed; the 0th is the seed itself, every other one output i
+ *  of the splitmix64 generator that starts at it (Steele et al. 2014). Its halves are as good as the whole, which
+ *  matters because torch's CPU generator takes the lower half alone. */
+uint64_t kl_seed_stream(uint64_t seed, uint64_t i);
+
 #endif /* KL_RNG_H */

@@ -63,6 +63,9 @@ double kl_vae_decode_flops(const KlVaeDecoder *dec);   /* of one later latent fr
 /** For pictures of R_px x W_px, multiples of the space factor. */
 int  kl_vae_encoder_create(const KlVae *vae, KlExec *ex, KlDiag *d, int R_px, int W_px, KlVaeEncoder **enc);
 void kl_vae_encoder_destroy(KlVaeEncoder **enc);
+/** Whether the file has an encoder, and about what encoding pictures of R_px x W_px holds at most (0 without one). */
+bool kl_vae_has_encoder(const KlVae *vae);
+size_t kl_vae_encoder_bytes(const KlVae *vae, int R_px, int W_px);
 /** x[n][R_px,W_px,3] in [-1,1] (executor memory): n = 1 for the first call, time_factor after. mean[z_dim,R,W] with
  *  plane stride ldz: the posterior's mode, normalised as the sampler wants it. */
 int  kl_vae_encode(KlVaeEncoder *enc, KlDiag *d, const float *const *x, int n, float *mean, int64_t ldz);

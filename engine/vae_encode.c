@@ -171,6 +171,16 @@ void kl_vae_encoder_destroy(KlVaeEncoder **enc)
     *enc = NULL;
 }
 
+bool kl_vae_has_encoder(const KlVae *vae)
+{
+    return vae->enc != NULL;
+}
+
+size_t kl_vae_encoder_bytes(const KlVae *vae, int R_px, int W_px)
+{
+    return vae->enc ? kl_vae_stream_bytes(vae->enc, R_px, W_px) : 0;
+}
+
 int kl_vae_encode(KlVaeEncoder *enc, KlDiag *d, const float *const *x, int n, float *mean, int64_t ldz)
 {
     int64_t floats = (int64_t)enc->R * enc->W * 3;

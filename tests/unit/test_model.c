@@ -97,7 +97,7 @@ static void test_diffusers(void)
     opens(&p, &c);
     CHECK(!strcmp(c.name, "tiny"), "name '%s'", c.name);
     CHECK(!strncmp(c.kind, "Wan T2V", 7), "kind '%s'", c.kind);
-    CHECK(c.caps == KLING_CAP_TEXT && !c.expand_timesteps, "caps %x", c.caps);
+    CHECK(!c.expand_timesteps && c.condition.kind == KL_CONDITION_NONE, "conditioning");
     CHECK(c.dit.dim == 24 && c.dit.heads == 2 && c.dit.head_dim == 12 && c.dit.ffn == 64 && c.dit.layers == 2 &&
           c.dit.in_ch == 16 && c.dit.out_ch == 16 && c.dit.text_dim == 32 && c.dit.text_len == 512 &&
           c.dit.freq_dim == 64 && c.dit.patch_h == 2 && c.dit.patch_w == 2 && c.dit.cross_attn_norm, "transformer");
@@ -126,7 +126,8 @@ static void test_odd_and_expand(void)
     p.model = synthetic_model_path("expand");
     REQUIRE(p.model, "kling-synth failed");
     opens(&p, &c);
-    CHECK(c.expand_timesteps && c.caps == KLING_CAP_TEXT, "expand_timesteps");
+    CHECK(c.expand_timesteps && c.condition.kind == KL_CONDITION_CLEAN && c.condition.lead_frames == 5 &&
+          !c.condition.trail_frames, "expand_timesteps");
 }
 
 /* Another form of the tiny model has the same description and the same values under the same names. */
