@@ -120,6 +120,7 @@ typedef enum KlActivation {
     KL_ACT_NONE,
     KL_ACT_SILU,                        /* x / (1 + exp(-x)) */
     KL_ACT_GELU_TANH,                   /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    KL_ACT_GELU,                        /* 0.5 x (1 + erf(x / sqrt(2))) */
 } KlActivation;
 
 /* Execution resources of one job: threads (or a device's stream) and memory. Opaque to the engine. */

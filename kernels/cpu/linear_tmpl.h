@@ -8,7 +8,7 @@
 
 static inline KlVec lin_act(KlVec x, KlActivation act)
 {
-    return act == KL_ACT_SILU ? vec_silu(x) : act == KL_ACT_GELU_TANH ? vec_gelu_tanh(x) : x;
+    return vec_act(x, act);
 }
 
 static inline __attribute__((always_inline))
@@ -39,6 +39,7 @@ static void epilogue(float *y, const float *acc, const float *bias, const float 
     switch (act) {                      /* one loop per activation: the compiler sees a constant */
     case KL_ACT_SILU:      lin_epilogue(y, acc, bias, residual, gate, n, KL_ACT_SILU);      break;
     case KL_ACT_GELU_TANH: lin_epilogue(y, acc, bias, residual, gate, n, KL_ACT_GELU_TANH); break;
+    case KL_ACT_GELU:      lin_epilogue(y, acc, bias, residual, gate, n, KL_ACT_GELU);      break;
     default:               lin_epilogue(y, acc, bias, residual, gate, n, KL_ACT_NONE);      break;
     }
 }

@@ -223,6 +223,8 @@ static void pixel_norm_tile(void *arg, int64_t tile, int worker)
         pixel_norm_rows(p, tile * rows, end, KL_ACT_SILU);
     else if (p->act == KL_ACT_GELU_TANH)
         pixel_norm_rows(p, tile * rows, end, KL_ACT_GELU_TANH);
+    else if (p->act == KL_ACT_GELU)
+        pixel_norm_rows(p, tile * rows, end, KL_ACT_GELU);
     else
         pixel_norm_rows(p, tile * rows, end, KL_ACT_NONE);
 }
@@ -312,6 +314,8 @@ static void activate_tile(void *arg, int64_t tile, int worker)
         activate_range(p, from, end, KL_ACT_SILU);
     else if (p->act == KL_ACT_GELU_TANH)
         activate_range(p, from, end, KL_ACT_GELU_TANH);
+    else if (p->act == KL_ACT_GELU)
+        activate_range(p, from, end, KL_ACT_GELU);
     else
         activate_range(p, from, end, KL_ACT_NONE);
 }

@@ -307,9 +307,31 @@ static inline KlVec vec_gelu_tanh(KlVec x)
     return x / (vec_set(1) + vec_exp(t));
 }
 
+/* x Phi(x) = max(x, 0) - |x| Phi(-|x|). With a = |x| / sqrt(2), Phi(-|x|) = erfc(a) / 2 = e^(-a^2) t P(t) for
+ * t = 1 / (1 + 0.35 a): P is a polynomial of degree 9, fitted to 0.2 u, that comes out within 6 u. From |x| = 20 on
+ * it is 0, and an infinity does not meet it. */
+static inline KlVec vec_gelu(KlVec x)
+{
+    KlVec a = vec_min(vec_set(20), vec_max(vec_set(0) - x, x));
+    KlVec t = vec_set(1) / vec_fma(a, vec_set(0x1.fadaa8p-3f), vec_set(1));
+    KlVec p = vec_set(0x1.56cf86p-6f);
+
+    p = vec_fma(p, t, vec_set(-0x1.6c5e22p-4f));
+    p = vec_fma(p, t, vec_set(0x1.d07c0cp-4f));
+    p = vec_fma(p, t, vec_set(-0x1.6d403ep-5f));
+    p = vec_fma(p, t, vec_set(0x1.1cc544p-4f));
+    p = vec_fma(p, t, vec_set(0x1.e1a448p-5f));
+    p = vec_fma(p, t, vec_set(0x1.4a2cecp-4f));
+    p = vec_fma(p, t, vec_set(0x1.7c544ep-4f));
+    p = vec_fma(p, t, vec_set(0x1.944ac4p-4f));
+    p = vec_fma(p, t, vec_set(0x1.946aeep-4f));
+    return vec_max(vec_set(0), x) - a * (p * t * vec_exp(a * a * vec_set(-0.5f)));
+}
+
 static inline KlVec vec_act(KlVec x, KlActivation act)
 {
-    return act == KL_ACT_SILU ? vec_silu(x) : act == KL_ACT_GELU_TANH ? vec_gelu_tanh(x) : x;
+    return act == KL_ACT_SILU ? vec_silu(x) : act == KL_ACT_GELU_TANH ? vec_gelu_tanh(x) :
+           act == KL_ACT_GELU ? vec_gelu(x) : x;
 }
 
 #endif /* KL_CPU_VEC_H */

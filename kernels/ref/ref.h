@@ -46,6 +46,8 @@ static inline double kl_ref_act(double x, KlActivation act)
         return x / (1 + exp(-x));
     case KL_ACT_GELU_TANH:              /* (1 + tanh(t)) / 2 = 1 / (1 + exp(-2t)), which does not cancel */
         return x / (1 + exp(-1.5957691216057307118 * (x + 0.044715 * x * x * x)));
+    case KL_ACT_GELU:                   /* 1 + erf(t) = erfc(-t), which does not cancel */
+        return 0.5 * x * erfc(-0.70710678118654752440 * x);
     default:
         return x;
     }

@@ -236,12 +236,22 @@ static inline double kt_sum_u(double n)
 }
 
 /** y = act(x), and its bound from x's: an error of x times the slope (<= 1.13), 6 u of y, and for gelu the 4 u of
- *  its polynomial 2t, which shift y by (1 - y/x) |2t| of itself. Below 1e-36 e^-x may overflow to give 0. */
+ *  its polynomial 2t, which shift y by (1 - y/x) |2t| of itself. The exact gelu: 3 u of y, and of the tail Phi(-|x|)
+ *  10 u and the u of its exponent x^2 / 2. Below 1e-36 e^-x may overflow to give 0. */
 static inline long double kt_act(long double x, KlActivation act, double *tol)
 {
     long double t = act == KL_ACT_SILU ? x : 2 * sqrtl(2 / acosl(-1)) * (x + 0.044715L * x * x * x);
     long double y = act == KL_ACT_NONE ? x : x / (1 + expl(-t));
 
+    long double tail = 0.5L * erfcl(fabsl(x) * sqrtl(0.5L));
+
+    if (act == KL_ACT_GELU) {
+        y = x * (x < 0 ? tail : 1 - tail);
+        *tol = 1.13 * *tol + 3 * KT_U * fabs((double)y) + 1e-36;
+        if (tail > 0)
+            *tol += (10 + (double)(x * x) / 2) * KT_U * fabs((double)(x * tail));
+        return y;
+    }
     if (act == KL_ACT_GELU_TANH && fabsl(t) < 16)       /* the definition, as far as 64 bits carry it */
         y = 0.5L * x * (1 + tanhl(t / 2));
     if (act != KL_ACT_NONE)

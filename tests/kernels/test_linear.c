@@ -29,6 +29,7 @@ static const Case cases[] = {
     {  40,  31,  257, 0, 2, KL_F32,  KL_ACT_SILU,      1, RES_IN_PLACE, 1, 1, KT_EVEN },
     {   1, 192,   64, 0, 0, KL_BF16, KL_ACT_SILU,      1, NO_RES,       0, 0, KT_EVEN },
     { 300,  64,   48, 0, 0, KL_BF16, KL_ACT_NONE,      1, RES_IN_PLACE, 0, 0, KT_EVEN },
+    {  37,  70,   33, 0, 1, KL_F16,  KL_ACT_GELU,      1, NO_RES,       0, 0, KT_SPIKES },
     {   5, 600,  520, 0, 0, KL_F16,  KL_ACT_GELU_TANH, 1, NO_RES,       0, 0, KT_SPIKES },
     {   2,   1, 1100, 0, 0, KL_F32,  KL_ACT_NONE,      1, NO_RES,       0, 0, KT_EVEN },
     /* more than one tile, block and chunk of every implementation, none of them whole */

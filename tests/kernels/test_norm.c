@@ -259,6 +259,7 @@ static void test_pixel_norm(const KtTable *table)
     for (size_t i = 0; i < KT_LEN(cases); i++)
         one(table, &cases[i], "pixel_norm", run_pixel, oracle_pixel, i % 2 ? KL_ACT_SILU : KL_ACT_NONE, 0);
     one(table, &cases[2], "pixel_norm", run_pixel, oracle_pixel, KL_ACT_GELU_TANH, 0);
+    one(table, &cases[3], "pixel_norm", run_pixel, oracle_pixel, KL_ACT_GELU, 0);
     one(table, &cases[4], "pixel_norm", run_pixel, oracle_pixel, KL_ACT_SILU, NAN);
 }
 
