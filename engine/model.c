@@ -5,12 +5,13 @@
  *
  * Three forms open: a diffusers folder (model_index.json), a folder of the
  * original release (the transformer's files at its top), and a transformer's
- * file with its parts beside it. Where a part lies stands in model_find.c, what
+ * file (safetensors or GGUF) with its parts beside it. Where a part lies stands in model_find.c, what
  * it is in model_config.c (from configs) or model_shapes.c (from tensors).
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "gguf.h"
 #include "model_internal.h"
 
 /* What an opening model is made from; freed at the end. */
@@ -51,6 +52,8 @@ static void set_name(KlModelDesc *desc, const char *path)
     desc->name[len] = 0;
     if (len > 12 && !strcmp(desc->name + len - 12, ".safetensors"))
         desc->name[len - 12] = 0;
+    else if (len > 5 && !strcmp(desc->name + len - 5, ".gguf"))
+        desc->name[len - 5] = 0;
 }
 
 /* Sets home, what stands there, and the transformer's path. */
@@ -61,7 +64,7 @@ static int resolve_home(Open *o)
     int ret;
 
     if (!model || !*model)
-        return kl_fail(o->d, KLING_ERROR_INVALID_ARG, "no model is given: a folder or a .safetensors file");
+        return kl_fail(o->d, KLING_ERROR_INVALID_ARG, "no model is given: a folder, or a .safetensors or .gguf file");
     if (!kl_is_dir(model) && !kl_is_file(model))
         return kl_fail(o->d, KLING_ERROR_NOT_FOUND, "the model '%s' does not exist", model);
     set_name(o->desc, model);
@@ -175,19 +178,28 @@ static int open_spiece(Open *o, const KlTensor *t)
     return kl_tokenizer_open_memory(o->d, &o->f->tokenizer, t->data, t->bytes, kl_weights_path(o->f->text));
 }
 
+/* The one inside the text encoder's file, if there is one. */
+static int open_inner_tokenizer(Open *o, const KlTensor *spiece)
+{
+    if (spiece)
+        return open_spiece(o, spiece);
+    return kl_tokenizer_open_gguf(o->d, &o->f->tokenizer, kl_weights_gguf(o->f->text), kl_weights_path(o->f->text));
+}
+
 /* Given; in the model's folder; inside the text encoder's file; beside it. */
 static int open_tokenizer(Open *o)
 {
     const KlTensor *t = kl_weights_find(o->f->text, "spiece_model");
+    const bool inner = t || kl_gguf_find(kl_weights_gguf(o->f->text), "tokenizer.ggml.tokens");
     char *path = NULL, *near_text;
     int ret = 0;
 
     if (o->params->tokenizer && *o->params->tokenizer)
         return kl_tokenizer_open(o->d, &o->f->tokenizer, o->params->tokenizer);
-    if (o->has_index || !t)
+    if (o->has_index || !inner)
         ret = kl_find_tokenizer(o->d, o->home, &path);
-    if (!ret && !path && t)
-        return open_spiece(o, t);
+    if (!ret && !path && inner)
+        return open_inner_tokenizer(o, t);
     if (!ret && !path) {
         near_text = kl_path_dir(o->d, o->path[KL_PART_TEXT]);
         ret = near_text ? kl_find_tokenizer(o->d, near_text, &path) : KLING_ERROR_OUT_OF_MEMORY;

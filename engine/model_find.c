@@ -67,6 +67,9 @@ static const Place text_places[] = {
     { "../text_encoders", "*umt5*fp16*.safetensors" },
     { "../text_encoders", "*umt5*.safetensors" },
     { "../clip",          "*umt5*.safetensors" },
+    { ".",                "*umt5*.gguf" },
+    { "../text_encoders", "*umt5*.gguf" },
+    { "../clip",          "*umt5*.gguf" },
     { ".",                "*umt5*.pth" },
 };
 

@@ -80,6 +80,24 @@ static const KlRename text_original[] = {
     { "norm.weight",            "encoder.final_layer_norm.weight" },
 };
 
+/* llama.cpp's names, in GGUF files. */
+#define ATT(from, to) { "enc.blk.#." from ".weight", "encoder.block.#.layer.0." to ".weight" }
+#define FFN(from, to) { "enc.blk.#." from ".weight", "encoder.block.#.layer.1." to ".weight" }
+static const KlRename text_gguf[] = {
+    { "token_embd.weight",      "shared.weight" },
+    { "enc.output_norm.weight", "encoder.final_layer_norm.weight" },
+    ATT("attn_norm",  "layer_norm"),
+    ATT("attn_q",     "SelfAttention.q"),
+    ATT("attn_k",     "SelfAttention.k"),
+    ATT("attn_v",     "SelfAttention.v"),
+    ATT("attn_o",     "SelfAttention.o"),
+    ATT("attn_rel_b", "SelfAttention.relative_attention_bias"),
+    FFN("ffn_norm",   "layer_norm"),
+    FFN("ffn_gate",   "DenseReluDense.wi_0"),
+    FFN("ffn_up",     "DenseReluDense.wi_1"),
+    FFN("ffn_down",   "DenseReluDense.wo"),
+};
+
 static const KlRename text_untied[] = {
     { "encoder.embed_tokens.weight", "shared.weight" },
 };
@@ -101,6 +119,7 @@ static const Layout layouts[] = {
     { KL_PART_TEXT, "shared.weight",                                        NULL, 0 },
     { KL_PART_TEXT, "token_embedding.weight",                               RULES(text_original) },
     { KL_PART_TEXT, "encoder.embed_tokens.weight",                          RULES(text_untied) },
+    { KL_PART_TEXT, "token_embd.weight",                                    RULES(text_gguf) },
 };
 
 static const char *const prefixes[] = {
@@ -127,10 +146,6 @@ static const struct {
     { "*.add_k_proj.*",               "an image-to-video model (Wan I2V), which is not supported" },
     { "*decoder.upsamples.0.upsamples.*", "the Wan 2.2 VAE (of TI2V-5B), which is not supported" },
     { "*decoder.up_blocks.0.upsampler.*", "the Wan 2.2 VAE (of TI2V-5B), which is not supported" },
-    { "scaled_fp8",                   "an fp8-scaled file: use the bf16 or fp16 release" },
-    { "*.scale_weight",               "an fp8-scaled file: use the bf16 or fp16 release" },
-    { "*.comfy_quant",                "a quantized file: use the bf16 or fp16 release" },
-    { "*.weight_scale",               "a quantized file: use the bf16 or fp16 release" },
 };
 
 static int refuse_known(KlDiag *d, const KlWeights *w)

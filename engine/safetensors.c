@@ -15,34 +15,6 @@
 #include "json.h"
 #include "safetensors.h"
 
-static const struct {
-    const char *name;
-    size_t bytes;
-} dtypes[KL_FT_NB] = {
-    [KL_FT_F32]     = { "F32",     4 },
-    [KL_FT_F16]     = { "F16",     2 },
-    [KL_FT_BF16]    = { "BF16",    2 },
-    [KL_FT_F64]     = { "F64",     8 },
-    [KL_FT_I64]     = { "I64",     8 },
-    [KL_FT_I32]     = { "I32",     4 },
-    [KL_FT_I16]     = { "I16",     2 },
-    [KL_FT_I8]      = { "I8",      1 },
-    [KL_FT_U8]      = { "U8",      1 },
-    [KL_FT_BOOL]    = { "BOOL",    1 },
-    [KL_FT_F8_E4M3] = { "F8_E4M3", 1 },
-    [KL_FT_F8_E5M2] = { "F8_E5M2", 1 },
-};
-
-const char *kl_file_dtype_name(KlFileDType t)
-{
-    return dtypes[t].name;
-}
-
-size_t kl_file_dtype_bytes(KlFileDType t)
-{
-    return dtypes[t].bytes;
-}
-
 /* What people hand over instead, told by the first bytes. */
 static int check_magic(KlDiag *d, const char *where, const uint8_t *data, size_t bytes)
 {
@@ -51,7 +23,6 @@ static int check_magic(KlDiag *d, const char *where, const uint8_t *data, size_t
         size_t n;
         const char *what;
     } others[] = {
-        { "GGUF",                    4, "a GGUF file, which is not supported: use the safetensors release" },
         { "PK\003\004",              4, "a PyTorch pickle (.pth, .pt): convert it to safetensors" },
         { "\200\002",                2, "a Python pickle: convert it to safetensors" },
         { "version https://git-lfs", 23, "only a Git LFS pointer: fetch the file itself with 'git lfs pull'" },
@@ -104,7 +75,7 @@ static int parse_dtype(KlDiag *d, const char *where, const char *name, const jso
     if (!s)
         return fail_entry(d, where, name, "has no dtype");
     for (int i = 0; i < KL_FT_NB; i++)
-        if (!strcmp(s, dtypes[i].name)) {
+        if (kl_file_dtype_is_plain((KlFileDType)i) && !strcmp(s, kl_file_dtype_name((KlFileDType)i))) {
             t->dtype = (KlFileDType)i;
             return 0;
         }
@@ -115,7 +86,7 @@ static int parse_dtype(KlDiag *d, const char *where, const char *name, const jso
 static int parse_shape(KlDiag *d, const char *where, const char *name, const json_t *e, KlTensor *t)
 {
     const json_t *shape = json_object_get(e, "shape");
-    size_t bytes = dtypes[t->dtype].bytes;
+    size_t bytes = kl_file_dtype_bytes(t->dtype);
 
     if (!json_is_array(shape))
         return fail_entry(d, where, name, "has no shape");
@@ -174,7 +145,7 @@ static int parse_tensor(KlDiag *d, const char *where, const char *name, const js
         ret = parse_shape(d, where, name, e, t);
     if (!ret)
         ret = parse_offsets(d, where, name, e, base, avail, t);
-    if (!ret && (uintptr_t)t->data % dtypes[t->dtype].bytes && t->bytes)
+    if (!ret && (uintptr_t)t->data % kl_file_dtype_bytes(t->dtype) && t->bytes)
         ret = kl_fail(d, KLING_ERROR_UNSUPPORTED,
                       "tensor '%s' in '%s' is not aligned to its dtype: save the file again with the safetensors "
                       "library", name, where);
@@ -269,14 +240,14 @@ int kl_safetensors_parse(KlDiag *d, const char *where, const uint8_t *data, size
         ret = parse_all(d, where, root, data + 8 + header, bytes - 8 - header, *t, n);
     json_decref(root);
     if (ret < 0) {
-        kl_safetensors_free(*t, *n);
+        kl_tensors_free(*t, *n);
         *t = NULL;
         *n = 0;
     }
     return ret;
 }
 
-void kl_safetensors_free(KlTensor *t, int n)
+void kl_tensors_free(KlTensor *t, int n)
 {
     for (int i = 0; i < n; i++) {
         if (t[i].name != t[i].file_name)

@@ -16,12 +16,9 @@
 
 /** Reads the header of the file that lies at data. On success *t has *n tensors in file order; their data points
  *  into `data`, their name and file_name are one malloc'd string each, to be freed with
- *  kl_safetensors_free(). where names the file in messages. */
+ *  kl_tensors_free(). where names the file in messages. */
 int  kl_safetensors_parse(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, KlTensor **t, int *n);
-void kl_safetensors_free(KlTensor *t, int n);
-
-/** Name of a dtype as the format spells it. */
-const char *kl_file_dtype_name(KlFileDType t);
-size_t kl_file_dtype_bytes(KlFileDType t);
+/** Frees the names and t. */
+void kl_tensors_free(KlTensor *t, int n);
 
 #endif /* KL_SAFETENSORS_H */

@@ -221,19 +221,14 @@ static int upload_tables(Run *r, KlDiag *d)
 static int reserve(Run *r, KlDiag *d)
 {
     const KlTextEncoderConfig *c = &r->te->cfg;
-    const Layer *l = r->te->layers;
-    const size_t s[] = {
-        r->k->linear_scratch(r->ex, r->S, r->inner, r->D, l->q.dtype),
-        r->k->linear_scratch(r->ex, r->S, r->D, r->inner, l->o.dtype),
-        r->k->linear_scratch(r->ex, r->S, r->F, r->D, l->wi_0.dtype),
-        r->k->linear_scratch(r->ex, r->S, r->D, r->F, l->wo.dtype),
-        r->k->attention_scratch(r->ex, r->S, r->S, c->heads, c->head_dim),
-    };
+    const int64_t shapes[][2] = { { r->inner, r->D }, { r->D, r->inner }, { r->F, r->D }, { r->D, r->F } };
     const size_t act = (size_t)(r->S * (r->D + 3 * r->inner + 2 * r->F)) * sizeof(float);
-    size_t most = 0;
+    size_t most = r->k->attention_scratch(r->ex, r->S, r->S, c->heads, c->head_dim);
 
-    for (size_t i = 0; i < KL_ARRAY_LEN(s); i++)
-        most = KL_MAX(most, s[i]);
+    for (int t = 0; t < KL_DTYPE_NB; t++)       /* files mix dtypes, layer by layer */
+        for (size_t i = 0; i < KL_ARRAY_LEN(shapes); i++)
+            if (shapes[i][1] % kl_dtype_block((KlDType)t) == 0)
+                most = KL_MAX(most, r->k->linear_scratch(r->ex, r->S, shapes[i][0], shapes[i][1], (KlDType)t));
     r->h = r->k->mem_alloc(r->ex, (size_t)(r->S * r->D) * sizeof(float));
     r->qkv = r->k->mem_alloc(r->ex, (size_t)(r->S * 3 * r->inner) * sizeof(float));
     r->ff = r->k->mem_alloc(r->ex, (size_t)(r->S * 2 * r->F) * sizeof(float));

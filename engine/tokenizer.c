@@ -14,8 +14,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gguf.h"
 #include "mapping.h"
 #include "prompt_clean.h"
+#include "safetensors.h"
 #include "tokenizer_internal.h"
 
 #define SPACE "\xe2\x96\x81"            /* U+2581, which stands for a space in pieces */
@@ -110,6 +112,36 @@ static int open_bytes(KlDiag *d, KlTokenizer **t, const void *data, size_t bytes
     return ret;
 }
 
+int kl_tokenizer_open_gguf(KlDiag *d, KlTokenizer **t, const KlGguf *gguf, const char *name)
+{
+    int ret;
+
+    *t = calloc(1, sizeof(**t));
+    if (!*t)
+        return kl_fail_memory(d, "the tokenizer", sizeof(**t));
+    ret = kl_tokenizer_load_gguf(d, *t, gguf, name);
+    if (ret >= 0)
+        ret = find_special(d, *t, name);
+    if (ret < 0)
+        kl_tokenizer_close(t);
+    return ret;
+}
+
+/* Of a GGUF file only the metadata is wanted, but its tensors are checked as well. */
+static int open_gguf(KlDiag *d, KlTokenizer **t, const KlMapping *m, const char *path)
+{
+    KlGguf *gguf;
+    KlTensor *tensors;
+    int n, ret = kl_gguf_parse(d, path, m->data, m->bytes, &tensors, &n, &gguf);
+
+    if (ret < 0)
+        return ret;
+    ret = kl_tokenizer_open_gguf(d, t, gguf, path);
+    kl_tensors_free(tensors, n);
+    kl_gguf_free(&gguf);
+    return ret;
+}
+
 static int open_file(KlDiag *d, KlTokenizer **t, const char *path, const KlTokenizerConfig *c)
 {
     KlMapping m;
@@ -119,6 +151,8 @@ static int open_file(KlDiag *d, KlTokenizer **t, const char *path, const KlToken
         return ret;
     if (!m.bytes)
         ret = kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is empty", path);
+    else if (kl_gguf_is(m.data, m.bytes))
+        ret = open_gguf(d, t, &m, path);
     else
         ret = open_bytes(d, t, m.data, m.bytes, path, c);
     kl_unmap_file(&m);

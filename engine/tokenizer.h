@@ -12,11 +12,15 @@
 #include "common.h"
 
 typedef struct KlTokenizer KlTokenizer;
+struct KlGguf;
 
-/** path: a spiece.model, a tokenizer.json (Unigram), or a folder that holds one (spiece.model preferred). */
+/** path: a spiece.model, a tokenizer.json (Unigram), a .gguf that carries one, or a folder that holds
+ *  one (spiece.model preferred). */
 int  kl_tokenizer_open(KlDiag *d, KlTokenizer **t, const char *path);
 /** From memory, as a `spiece_model` tensor carries it; the bytes are copied. name is for messages. */
 int  kl_tokenizer_open_memory(KlDiag *d, KlTokenizer **t, const void *spiece, size_t bytes, const char *name);
+/** From a GGUF file's metadata, which need live only until the return. */
+int  kl_tokenizer_open_gguf(KlDiag *d, KlTokenizer **t, const struct KlGguf *gguf, const char *name);
 void kl_tokenizer_close(KlTokenizer **t);
 int  kl_tokenizer_vocab(const KlTokenizer *t);
 /** Cleans `text` (UTF-8, NULL is ""), encodes it, appends the end token; at most max_tok ids with the end token

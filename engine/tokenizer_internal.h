@@ -32,6 +32,7 @@ int  kl_tokenizer_add_token(KlDiag *d, KlTokenizer *t, const char *text, size_t 
 int  kl_tokenizer_load_spm(KlDiag *d, KlTokenizer *t, const void *data, size_t bytes, const char *where);
 int  kl_tokenizer_load_json(KlDiag *d, KlTokenizer *t, const void *data, size_t bytes, const char *where,
                             bool byte_fallback);
+int  kl_tokenizer_load_gguf(KlDiag *d, KlTokenizer *t, const struct KlGguf *g, const char *where);
 
 /** What tokenizer_config.json adds. */
 typedef struct KlTokenizerConfig {

@@ -1,16 +1,18 @@
 /*
- * Named tensors of one part of a model, mapped from safetensors.
+ * Named tensors of one part of a model, mapped from safetensors or GGUF.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The set of tensors, their names and typed access. How a file is read stands
- * in safetensors.c, which files make up a part in weights_open.c.
+ * in safetensors.c and gguf.c, which files make up a part in weights_open.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "gguf.h"
+#include "kernels/quants.h"
 #include "safetensors.h"
 #include "weights_internal.h"
 
@@ -83,8 +85,12 @@ void kl_weights_close(KlWeights **pw)
     *pw = NULL;
     if (!w)
         return;
-    kl_safetensors_free(w->t, w->n);
+    kl_tensors_free(w->t, w->n);
     free(w->index);
+    kl_gguf_free(&w->gguf);
+    for (int i = 0; i < w->n_scales; i++)
+        free(w->scales[i]);
+    free(w->scales);
     for (int i = 0; i < w->n_maps; i++)
         kl_unmap_file(&w->maps[i]);
     free(w->maps);
@@ -95,6 +101,11 @@ void kl_weights_close(KlWeights **pw)
 const char *kl_weights_path(const KlWeights *w)
 {
     return w->path;
+}
+
+const KlGguf *kl_weights_gguf(const KlWeights *w)
+{
+    return w->gguf;
 }
 
 const KlTensor *kl_weights_all(const KlWeights *w, int *n)
@@ -145,21 +156,56 @@ static int wrong_shape(KlDiag *d, const KlWeights *w, const KlTensor *t, const c
                    t->file_name, w->path, found, wanted);
 }
 
+/* Elements of a row, all dims but the first; of a vector, its own. */
+static int64_t row_elements(const KlTensor *t)
+{
+    size_t n = 1;
+
+    for (int i = t->ndim > 1; i < t->ndim; i++)
+        n *= (size_t)t->shape[i];       /* cannot overflow: the file's bytes were checked */
+    return (int64_t)n;
+}
+
 /* The tensor, if it is there in a dtype that can be computed with. */
 static int find_typed(KlDiag *d, const KlWeights *w, const char *name, const KlTensor **t, KlWeight *out)
 {
-    *t = kl_weights_find(w, name);
+    const KlTensor *found = kl_weights_find(w, name);
+
+    *t = found;
     *out = (KlWeight){ 0 };
-    if (!*t)
+    if (!found)
         return kl_fail(d, KLING_ERROR_INVALID_DATA, "no tensor '%s' in '%s'", name, w->path);
-    switch ((*t)->dtype) {
-    case KL_FT_F32:  out->dtype = KL_F32;  return 0;
-    case KL_FT_F16:  out->dtype = KL_F16;  return 0;
-    case KL_FT_BF16: out->dtype = KL_BF16; return 0;
-    default:
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "tensor '%s' in '%s' is %s: only F32, F16 and BF16 can be used",
-                       (*t)->file_name, w->path, kl_file_dtype_name((*t)->dtype));
+    if (!kl_file_dtype_kernel(found->dtype, &out->dtype) || (found->dtype == KL_FT_I8 && !found->scale))
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "tensor '%s' in '%s' is %s%s: that cannot be computed with",
+                       found->file_name, w->path, kl_file_dtype_name(found->dtype),
+                       found->dtype == KL_FT_I8 ? " without a scale" : "");
+    if (row_elements(found) % kl_file_dtype_block(found->dtype))
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "tensor '%s' in '%s' is %s with rows that are no multiple of %d",
+                       found->file_name, w->path, kl_file_dtype_name(found->dtype),
+                       kl_file_dtype_block(found->dtype));
+    out->scale = found->scale;
+    out->scale_group = found->scale_group;
+    return 0;
+}
+
+/* GGUF's converters leave out dims of 1 in front. */
+static bool same_shape(const KlWeights *w, const KlTensor *t, int ndim, const int64_t *shape)
+{
+    const int64_t *have = t->shape;
+    int n = t->ndim;
+
+    if (w->gguf) {
+        for (; n > 1 && have[0] == 1; n--)
+            have++;
+        for (; ndim > 1 && shape[0] == 1; ndim--)
+            shape++;
     }
+    if (n != ndim)
+        return false;
+    for (int i = 0; i < ndim; i++)
+        if (shape[i] >= 0 && shape[i] != have[i])
+            return false;
+    return true;
 }
 
 static int find_shaped(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape,
@@ -167,14 +213,10 @@ static int find_shaped(KlDiag *d, const KlWeights *w, const char *name, int ndim
 {
     char wanted[160];
     int ret = find_typed(d, w, name, t, out);
-    bool same;
 
     if (ret < 0)
         return ret;
-    same = (*t)->ndim == ndim;
-    for (int i = 0; i < ndim && same; i++)
-        same = shape[i] < 0 || shape[i] == (*t)->shape[i];
-    if (same) {
+    if (same_shape(w, *t, ndim, shape)) {
         out->data = (*t)->data;
         return 0;
     }
@@ -192,54 +234,17 @@ int kl_weights_get(KlDiag *d, const KlWeights *w, const char *name, int ndim, co
 int kl_weights_get_matrix(KlDiag *d, const KlWeights *w, const char *name, int64_t n, int64_t k, KlWeight *out)
 {
     const KlTensor *t;
-    size_t rest = 1;
     char wanted[64];
     int ret = find_typed(d, w, name, &t, out);
 
     if (ret < 0)
         return ret;
-    for (int i = 1; i < t->ndim; i++)
-        rest *= (size_t)t->shape[i];    /* cannot overflow: the file's bytes were checked */
-    if (t->ndim >= 2 && t->shape[0] == n && rest == (size_t)k) {
+    if (t->ndim >= 2 && t->shape[0] == n && row_elements(t) == k) {
         out->data = t->data;
         return 0;
     }
     snprintf(wanted, sizeof(wanted), "%lldx%lld", (long long)n, (long long)k);
     return wrong_shape(d, w, t, wanted);
-}
-
-static float f32_of_bits(uint32_t u)
-{
-    float f;
-
-    memcpy(&f, &u, sizeof(f));
-    return f;
-}
-
-static float f32_of_f16(uint16_t h)
-{
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
-    const uint32_t e = h >> 10 & 31, m = h & 0x3ff;
-
-    if (e == 31)                        /* infinity, NaN */
-        return f32_of_bits(sign | 0x7f800000 | m << 13);
-    if (e)
-        return f32_of_bits(sign | (e + 112) << 23 | m << 13);
-    return (sign ? -1.0f : 1.0f) * (float)m * 0x1p-24f;
-}
-
-static void to_f32(float *out, KlWeight in, size_t n)
-{
-    const uint16_t *h = in.data;
-
-    if (in.dtype == KL_F32)
-        memcpy(out, in.data, n * sizeof(*out));
-    else if (in.dtype == KL_BF16)
-        for (size_t i = 0; i < n; i++)
-            out[i] = f32_of_bits((uint32_t)h[i] << 16);
-    else
-        for (size_t i = 0; i < n; i++)
-            out[i] = f32_of_f16(h[i]);
 }
 
 int kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape, float **out)
@@ -253,10 +258,10 @@ int kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim
     ret = find_shaped(d, w, name, ndim, shape, &t, &in);
     if (ret < 0)
         return ret;
-    n = t->bytes / kl_dtype_bytes(in.dtype, 1);
+    n = t->bytes / kl_file_dtype_bytes(t->dtype) * (size_t)kl_file_dtype_block(t->dtype);
     if (n > SIZE_MAX / sizeof(float) - 1 || !(*out = malloc((n + !n) * sizeof(float))))
         return kl_fail_memory(d, name, n * sizeof(float));
     if (n)
-        to_f32(*out, in, n);
+        kl_widen_plain(*out, in, 0, (int64_t)n);
     return 0;
 }

@@ -8,11 +8,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gguf.h"
 #include "json.h"
 #include "safetensors.h"
 #include "weights_internal.h"
 
 #define MAX_SHARDS 4096
+
+/* By its first bytes, whatever it is called. */
+static int parse_file(KlDiag *d, KlWeights *w, const char *path, const KlMapping *m, KlTensor **t, int *n)
+{
+    if (!kl_gguf_is(m->data, m->bytes))
+        return kl_safetensors_parse(d, path, m->data, m->bytes, t, n);
+    if (w->gguf)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' is one of several GGUF files: merge them into one (gguf-split "
+                       "--merge)", path);
+    return kl_gguf_parse(d, path, m->data, m->bytes, t, n, &w->gguf);
+}
 
 /* Maps one file and appends its tensors. weight_map and shard (the file's name in it) filter: tensors that the index
  * gives to another file, or not at all, are left out. NULL: all. */
@@ -30,11 +42,11 @@ static int add_file(KlDiag *d, KlWeights *w, const char *path, const json_t *wei
     }
     w->maps = maps;
     w->maps[w->n_maps++] = m;
-    ret = kl_safetensors_parse(d, path, m.data, m.bytes, &t, &n);
+    ret = parse_file(d, w, path, &m, &t, &n);
     if (ret < 0)
         return ret;
     if (n > INT_MAX - w->n || !(all = realloc(w->t, ((size_t)w->n + (size_t)n + 1) * sizeof(*t)))) {
-        kl_safetensors_free(t, n);
+        kl_tensors_free(t, n);
         return kl_fail_memory(d, "a list of tensors", (size_t)n * sizeof(*t));
     }
     w->t = all;
@@ -46,7 +58,7 @@ static int add_file(KlDiag *d, KlWeights *w, const char *path, const json_t *wei
         else
             t[kept++] = t[i];           /* not ours: freed below */
     }
-    kl_safetensors_free(t, kept);
+    kl_tensors_free(t, kept);
     return 0;
 }
 
@@ -140,6 +152,10 @@ static int open_index(KlDiag *d, KlWeights *w, const char *path)
     if (!ret)
         ret = check_complete(d, w, path, map);
     json_decref(root);
+    if (!ret)
+        ret = kl_weights_take_scales(d, w);
+    if (!ret)
+        ret = kl_weights_index(d, w);
     return ret;
 }
 
@@ -157,6 +173,8 @@ static int open_one(KlDiag *d, KlWeights *w, const char *path)
     if (ends_with(path, ".json"))
         return open_index(d, w, path);
     ret = add_file(d, w, path, NULL, NULL);
+    if (!ret)
+        ret = kl_weights_take_scales(d, w);
     return ret < 0 ? ret : kl_weights_index(d, w);
 }
 

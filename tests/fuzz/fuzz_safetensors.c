@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         FUZZ_MUST(d.error[0] && !t);
     }
-    kl_safetensors_free(t, count);
+    kl_tensors_free(t, count);
     free(file);
     return 0;
 }

@@ -98,8 +98,6 @@ static void test_refused_names(void)
         { "motion_encoder.dec.direction.weight", "Animate" },
         { "diffusion_model.blocks.0.self_attn.q.lora_A.weight", "LoRA" },
         { "lora_unet_blocks_0_self_attn_q.lora_down.weight", "LoRA" },
-        { "scaled_fp8", "fp8" },
-        { "blocks.0.ffn.0.scale_weight", "fp8" },
     };
 
     for (size_t i = 0; i < KL_ARRAY_LEN(names); i++) {

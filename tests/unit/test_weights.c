@@ -268,7 +268,7 @@ static void test_flipped(void)
 
                     CHECK(p >= buf + 8 && p + t[k].bytes <= buf + n, "tensor outside, byte %zu", i);
                 }
-            kl_safetensors_free(t, count);
+            kl_tensors_free(t, count);
             buf[i] ^= (char)flip;
         }
 }
@@ -282,7 +282,7 @@ static void test_other_files(void)
     write_bytes("short.safetensors", "\1\2\3", 3);
     refuses("short.safetensors", KLING_ERROR_INVALID_DATA, "too short");
     write_bytes("a.gguf", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0", 16);
-    refuses("a.gguf", KLING_ERROR_UNSUPPORTED, "GGUF");
+    refuses("a.gguf", KLING_ERROR_INVALID_DATA, "cut short");
     write_bytes("a.pth", "PK\3\4\0\0\0\0\0\0\0\0", 12);
     refuses("a.pth", KLING_ERROR_UNSUPPORTED, "pickle");
     write_bytes("lfs.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", 56);
@@ -380,7 +380,7 @@ static KlWeights *borrowed(KlDiag *d)
     const KlTensor t[] = {
         { .name = "m", .dtype = KL_FT_F32, .ndim = 2, .shape = { 4, 6 }, .data = numbers, .bytes = 96 },
         { .name = "c", .dtype = KL_FT_F32, .ndim = 4, .shape = { 4, 3, 1, 2 }, .data = numbers, .bytes = 96 },
-        { .name = "f8", .dtype = KL_FT_F8_E4M3, .ndim = 2, .shape = { 4, 6 }, .data = numbers, .bytes = 24 },
+        { .name = "i8", .dtype = KL_FT_I8, .ndim = 2, .shape = { 4, 6 }, .data = numbers, .bytes = 24 },
         { .name = "blocks.12.o.3.weight", .dtype = KL_FT_F32, .ndim = 1, .shape = { 24 }, .data = numbers,
           .bytes = 96 },
     };
@@ -403,8 +403,8 @@ static void test_get(void)
     CHECK(kl_weights_get(&d, w, "m", 2, wrong, &m) == KLING_ERROR_INVALID_DATA && !m.data, "wrong shape");
     CHECK(!strcmp(d.error, "tensor 'm' in 'a test' is 4x6, the model's description wants 6x4"), "%s", d.error);
     CHECK(kl_weights_get(&d, w, "m", 3, three, &m) == KLING_ERROR_INVALID_DATA, "wrong number of dims");
-    CHECK(kl_weights_get(&d, w, "f8", 2, right, &m) == KLING_ERROR_UNSUPPORTED, "fp8");
-    CHECK(strstr(d.error, "'f8' in 'a test' is F8_E4M3"), "%s", d.error);
+    CHECK(kl_weights_get(&d, w, "i8", 2, right, &m) == KLING_ERROR_UNSUPPORTED, "int8");
+    CHECK(strstr(d.error, "'i8' in 'a test' is I8 without a scale"), "%s", d.error);
     CHECK(kl_weights_get(&d, w, "absent", 2, right, &m) == KLING_ERROR_INVALID_DATA, "absent");
     CHECK(!strcmp(d.error, "no tensor 'absent' in 'a test'"), "%s", d.error);
     CHECK(kl_weights_get_f32(&d, w, "m", 2, wrong, &v) == KLING_ERROR_INVALID_DATA && !v, "f32 of a wrong shape");
@@ -426,13 +426,68 @@ static void test_rename(void)
     KlWeights *w = borrowed(&d);
 
     REQUIRE(w, "%s", d.error);
-    CHECK(!kl_weights_rename(&d, w, "f", rules, 3), "%s", d.error);
+    CHECK(!kl_weights_rename(&d, w, "i", rules, 3), "%s", d.error);
     CHECK(kl_weights_find(w, "layer.12.out.3.weight"), "runs of digits, the first rule");
     CHECK(kl_weights_find(w, "matrix") && !strcmp(kl_weights_find(w, "matrix")->file_name, "m"), "whole names");
     CHECK(!kl_weights_find(w, "m") && kl_weights_find(w, "c"), "others stay");
     CHECK(kl_weights_find(w, "8"), "the prefix goes");
     CHECK(kl_weights_rename(&d, w, NULL, clash, 2) == KLING_ERROR_INVALID_DATA, "a clash passes");
     CHECK(strstr(d.error, "'m'") && strstr(d.error, "'c'") && strstr(d.error, "same"), "%s", d.error);
+    kl_weights_close(&w);
+}
+
+/* -- scales beside fp8 and int8 -- */
+
+static const struct {
+    const char *name, *header;
+    size_t bytes;
+    int status;
+    const char *say;
+} scales[] = {
+    { "orphan", "{" ENTRY("a.scale_weight", "F32", "[1]", "[0,4]") "}", 4, KLING_ERROR_INVALID_DATA,
+      "'a.scale_weight' in" },
+    { "two", "{" ENTRY("a.scale_weight", "F32", "[]", "[0,4]") "," ENTRY("a.weight_scale", "F32", "[]", "[4,8]") ","
+      ENTRY("a.weight", "F8_E4M3", "[2,2]", "[8,12]") "}", 12, KLING_ERROR_INVALID_DATA, "'a.weight' in" },
+    { "count", "{" ENTRY("a.weight_scale", "F32", "[3]", "[0,12]") "," ENTRY("a.weight", "I8", "[2,2]", "[12,16]") "}",
+      16, KLING_ERROR_INVALID_DATA, "3 values, neither one nor one per row" },
+    { "empty", "{" ENTRY("a.weight_scale", "F32", "[0]", "[0,0]") "," ENTRY("a.weight", "I8", "[2,2]", "[0,4]") "}",
+      4, KLING_ERROR_INVALID_DATA, "0 values" },
+    { "dtype", "{" ENTRY("a.weight_scale", "I16", "[]", "[0,2]") "," ENTRY("a.weight", "I8", "[2,2]", "[2,6]") "}",
+      6, KLING_ERROR_UNSUPPORTED, "is I16" },
+    { "plain", "{" ENTRY("a.scale_weight", "F32", "[]", "[0,4]") "," ENTRY("a.weight", "BF16", "[2,2]", "[4,12]") "}",
+      12, KLING_ERROR_UNSUPPORTED, "'a.weight' in" },
+    { "nvfp4", "{" ENTRY("a.weight_scale_2", "F32", "[]", "[0,4]") "," ENTRY("a.weight", "U8", "[2,2]", "[4,8]") "}",
+      8, KLING_ERROR_UNSUPPORTED, "quantized in a way" },
+    { "format", "{" ENTRY("a.comfy_quant", "U8", "[4]", "[0,4]") "}", 4, KLING_ERROR_INVALID_DATA,
+      "does not name a format" },
+};
+
+static void test_scale(size_t i)
+{
+    write_file("scale.safetensors", scales[i].header, scales[i].bytes);
+    refuses("scale.safetensors", scales[i].status, scales[i].say);
+}
+
+static void test_scales(void)           /* kept beside their tensors, in the right one of two files */
+{
+    KlDiag d = { 0 };
+    KlWeights *w;
+    KlWeight m;
+    int n;
+
+    mkdir(in_dir("sc"), 0777);
+    write_file("sc/s1.safetensors", "{" ENTRY("a.weight", "F8_E4M3", "[2,2]", "[0,4]") ","
+               ENTRY("scaled_fp8", "F8_E4M3", "[0]", "[0,0]") "}", 4);
+    write_file("sc/s2.safetensors", "{" ENTRY("a.scale_weight", "F32", "[]", "[0,4]") ","
+               ENTRY("a.scale_input", "F32", "[]", "[4,8]") "}", 8);
+    write_text("sc/model.safetensors.index.json", "{\"weight_map\":{\"a.weight\":\"s1.safetensors\","
+               "\"scaled_fp8\":\"s1.safetensors\",\"a.scale_weight\":\"s2.safetensors\","
+               "\"a.scale_input\":\"s2.safetensors\"}}");
+    REQUIRE(!kl_weights_open(&d, &w, in_dir("sc")), "%s", d.error);
+    kl_weights_all(w, &n);
+    CHECK(n == 1, "%d tensors", n);
+    CHECK(!kl_weights_get_matrix(&d, w, "a.weight", 2, 2, &m) && m.dtype == KL_F8_E4M3 && m.scale && !m.scale_group,
+          "%s", d.error);
     kl_weights_close(&w);
 }
 
@@ -478,6 +533,13 @@ int main(void)
     RUN(test_unreadable);
     RUN(test_shards);
     RUN(test_bad_index);
+    for (size_t i = 0; i < KL_ARRAY_LEN(scales); i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "test_scale_%s", scales[i].name);
+        NAMED(name, test_scale(i));
+    }
+    RUN(test_scales);
     RUN(test_get);
     RUN(test_rename);
     remove_dir(dir);
