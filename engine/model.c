@@ -86,7 +86,7 @@ static int resolve_home(Open *o)
         ret = kl_config_index(o->d, index, o->desc);
     }
     free(index);
-    return ret ? ret : kl_find_part(o->d, KL_PART_DIT, model, &o->path[KL_PART_DIT]);
+    return ret ? ret : kl_find_part(o->d, KL_PART_DIT, model, 0, &o->path[KL_PART_DIT]);
 }
 
 /* The path of a part: given by the user, in the model's folder by its fixed name, or found beside it. */
@@ -99,7 +99,7 @@ static int resolve_part(Open *o, KlPart part, const char *given)
         return o->path[part] ? 0 : kl_fail_memory(o->d, "a file's name", strlen(given));
     }
     if (!o->has_index)
-        return kl_find_part(o->d, part, o->home, &o->path[part]);
+        return kl_find_part(o->d, part, o->home, o->desc->dit.out_ch, &o->path[part]);
     fixed = kl_path_join(o->d, o->home, kl_part_key(part));
     if (!fixed)
         return KLING_ERROR_OUT_OF_MEMORY;
@@ -262,7 +262,7 @@ int kl_model_files_open(KlDiag *d, KlModelFiles *f, KlModelDesc *desc, const Kli
     *desc = (KlModelDesc){ 0 };
     ret = open_all(&o);
     if (!ret)
-        kl_prefs_apply(desc, &o.prefs, f->dit, o.has_scheduler);
+        kl_prefs_apply(desc, &o.prefs, f->dit, o.has_scheduler, o.has_index);
     else
         kl_model_files_close(f);
     free(o.home);

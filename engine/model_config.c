@@ -196,15 +196,6 @@ static int read_dit(KlDiag *d, const json_t *root, const char *path, KlDitConfig
 
 /* -- VAE -- */
 
-static int check_vae(KlDiag *d, const char *where, const KlVaeConfig *c)
-{
-    for (int l = 1; l < c->levels; l++) /* each upsampling halves the channels */
-        if (c->base_dim * c->dim_mult[l] % 2)
-            return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has an odd number of channels (%d) at a level above "
-                           "the first", where, c->base_dim * c->dim_mult[l]);
-    return 0;
-}
-
 static int read_levels(KlDiag *d, const json_t *root, const char *path, KlVaeConfig *c)
 {
     static const int mult[] = { 1, 2, 4, 4 };
@@ -259,53 +250,76 @@ static int read_stats(KlDiag *d, const json_t *root, const char *path, const cha
     return 0;
 }
 
-static int refuse_vae(KlDiag *d, const json_t *root, const char *path)
+/* Pictures as the convolutions see them: patches, whose channels the config counts as well. */
+static int read_pictures(KlDiag *d, const json_t *root, const char *path, KlVaeConfig *c)
 {
     const json_t *scales = json_object_get(root, "attn_scales");
-    int base = 0, dec = 0, in = 3, out = 3;
-    int ret = kl_json_int(d, root, path, "base_dim", 96, 1, 4096, &base);
+    int in, out, patch = 0, colours;
+    int ret = kl_json_bool(d, root, path, "is_residual", false, &c->residual);
 
     if (!ret)
-        ret = kl_json_int(d, root, path, "decoder_base_dim", base, 1, 4096, &dec);
+        ret = kl_json_int(d, root, path, "patch_size", 1, 1, KL_VAE_MAX_PATCH, &patch);
+    colours = 3 * patch * patch;
     if (!ret)
         ret = kl_json_int(d, root, path, "in_channels", 3, 1, 4096, &in);
     if (!ret)
         ret = kl_json_int(d, root, path, "out_channels", 3, 1, 4096, &out);
     if (ret < 0)
         return ret;
-    if (!kl_json_is_off(root, "is_residual") || !kl_json_is_off(root, "patch_size") || in == 12 || out == 12)
-        return unsupported(d, path, "the Wan 2.2 VAE (of TI2V-5B)");
-    if (in != 3 || out != 3)
-        return unsupported(d, path, "a VAE of pictures that are not RGB");
-    if (dec != base)
-        return unsupported(d, path, "a VAE whose decoder has a width of its own");
+    if (in != colours || out != colours)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' describes a VAE of pictures that are not RGB: %d channels in, "
+                       "%d out, in patches of %dx%d pixels", path, in, out, patch, patch);
     if (json_is_array(scales) && json_array_size(scales))
         return unsupported(d, path, "a VAE with attention outside its middle block");
+    c->patch = patch > 1 ? patch : 0;
     return 0;
+}
+
+/* What a config says of the compression is what its levels do; the reference sizes its latents by it. */
+static int check_scale(KlDiag *d, const json_t *root, const char *path, const KlVaeConfig *c)
+{
+    const int space = (c->patch ? c->patch : 1) << (c->levels - 1);
+    int time = 1, said_space, said_time, ret;
+
+    for (int l = 0; l < c->levels - 1; l++)
+        time <<= c->temporal_down[l];
+    ret = kl_json_int(d, root, path, "scale_factor_spatial", space, 1, 1 << 20, &said_space);
+    if (!ret)
+        ret = kl_json_int(d, root, path, "scale_factor_temporal", time, 1, 1 << 20, &said_time);
+    if (!ret && (said_space != space || said_time != time))
+        ret = kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' says that latents are %d times smaller and %d times fewer "
+                      "than pictures, its levels make them %d times smaller and %d times fewer", path, said_space,
+                      said_time, space, time);
+    return ret;
 }
 
 static int read_vae(KlDiag *d, const json_t *root, const char *path, KlVaeConfig *c)
 {
 #define AT(m) offsetof(KlVaeConfig, m)
     static const IntKey keys[] = {
-        { "base_dim",       AT(base_dim),  96, 1, 4096 },
-        { "z_dim",          AT(z_dim),     16, 1, KL_VAE_MAX_Z },
-        { "num_res_blocks", AT(res_blocks), 2, 1, 16 },
+        { "base_dim",         AT(base_dim),    96, 1, 4096 },
+        { "decoder_base_dim", AT(decoder_dim),  0, 1, 4096 },
+        { "z_dim",            AT(z_dim),       16, 1, KL_VAE_MAX_Z },
+        { "num_res_blocks",   AT(res_blocks),   2, 1, 16 },
     };
 #undef AT
-    int ret = refuse_vae(d, root, path);
+    int ret = want_string(d, root, path, "_class_name", "AutoencoderKLWan");
 
     if (!ret)
-        ret = want_string(d, root, path, "_class_name", "AutoencoderKLWan");
-    if (!ret)
         ret = read_ints(d, root, path, keys, KL_ARRAY_LEN(keys), c);
+    if (!ret && !c->decoder_dim)
+        c->decoder_dim = c->base_dim;
+    if (!ret)
+        ret = read_pictures(d, root, path, c);
     if (!ret)
         ret = read_levels(d, root, path, c);
+    if (!ret)
+        ret = check_scale(d, root, path, c);
     if (!ret)
         ret = read_stats(d, root, path, "latents_mean", c->z_dim, -1e6, c->mean);
     if (!ret)
         ret = read_stats(d, root, path, "latents_std", c->z_dim, 1e-6, c->std);
-    return ret ? ret : check_vae(d, path, c);
+    return ret ? ret : kl_vae_check_config(d, c, path);
 }
 
 /* -- scheduler -- */
@@ -434,5 +448,5 @@ int kl_config_check(KlDiag *d, const char *where, const KlTextEncoderConfig *t, 
 
     if (!ret && dit)
         ret = check_dit(d, where, dit);
-    return ret || !v ? ret : check_vae(d, where, v);
+    return ret || !v ? ret : kl_vae_check_config(d, v, where);
 }

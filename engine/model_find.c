@@ -83,6 +83,16 @@ static const Place vae_places[] = {
     { ".",      "*wan*vae*.pth" },
 };
 
+static const Place vae22_places[] = {
+    { ".",      "vae" },
+    { ".",      "*wan*2?2*vae*.safetensors" },
+    { "../vae", "*wan*2?2*vae*.safetensors" },
+    { ".",      "*wan*vae*.safetensors" },
+    { ".",      "*vae*.safetensors" },
+    { "../vae", "*wan*vae*.safetensors" },
+    { ".",      "*wan*vae*.pth" },
+};
+
 static const Place dit_places[] = {
     { ".", "transformer" },
     { ".", "diffusion_pytorch_model.safetensors.index.json" },
@@ -160,9 +170,11 @@ const char *kl_part_key(KlPart part)
     return parts[part].key;
 }
 
-int kl_find_part(KlDiag *d, KlPart part, const char *home, char **path)
+int kl_find_part(KlDiag *d, KlPart part, const char *home, int latent_ch, char **path)
 {
-    int ret = search(d, home, parts[part].places, parts[part].n, path);
+    const bool vae22 = part == KL_PART_VAE && latent_ch == 48;
+    int ret = search(d, home, vae22 ? vae22_places : parts[part].places,
+                     vae22 ? KL_ARRAY_LEN(vae22_places) : parts[part].n, path);
 
     if (ret < 0 || *path)
         return ret;

@@ -20,8 +20,8 @@ const char *kl_part_key(KlPart part);
 /** Recognises the layout of w's names, refuses what is known but cannot be run, and renames to the canonical
  *  (diffusers, transformers) names. */
 int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part);
-/** The rules from the original release's names to the canonical ones. */
-const KlRename *kl_names_original(KlPart part, int *n);
+/** The rules from the original release's names to the canonical ones. residual_vae: of a VAE, those of Wan 2.2. */
+const KlRename *kl_names_original(KlPart part, bool residual_vae, int *n);
 /** What `name` was before the rules renamed it, malloc'd; NULL when no rule leads to it. For tests and tools. */
 char *kl_rename_backwards(const char *name, const KlRename *rules, int n_rules);
 
@@ -57,8 +57,9 @@ typedef struct KlPrefs {                /* kling.json; 0 where it says nothing *
 
 /** path may not exist: then nothing is said. */
 int  kl_prefs_read(KlDiag *d, const char *path, KlPrefs *p);
-/** Fills what is preferred: by the recognised kind, then overwritten by p. has_scheduler: desc->sampler is set. */
-void kl_prefs_apply(KlModelDesc *desc, const KlPrefs *p, const KlWeights *dit, bool has_scheduler);
+/** Fills what is preferred: by the recognised kind, then overwritten by p. has_scheduler: desc->sampler is set;
+ *  has_index: desc->expand_timesteps is. */
+void kl_prefs_apply(KlModelDesc *desc, const KlPrefs *p, const KlWeights *dit, bool has_scheduler, bool has_index);
 
 /* -- model_find.c: where the parts are -- */
 
@@ -68,8 +69,9 @@ bool kl_is_file(const char *path);
 char *kl_path_join(KlDiag *d, const char *dir, const char *name);
 /** The folder that holds path (which may end in slashes), malloc'd. */
 char *kl_path_dir(KlDiag *d, const char *path);
-/** The part beside a transformer file or in a folder of parts; *path is malloc'd. home: the folder to search. */
-int kl_find_part(KlDiag *d, KlPart part, const char *home, char **path);
+/** The part beside a transformer file or in a folder of parts; *path is malloc'd. home: the folder to search.
+ *  latent_ch: of a VAE, the channels of its latents, to choose by among several; 0: not known. */
+int kl_find_part(KlDiag *d, KlPart part, const char *home, int latent_ch, char **path);
 /** A tokenizer near `home`; *path is NULL when there is none. */
 int kl_find_tokenizer(KlDiag *d, const char *home, char **path);
 

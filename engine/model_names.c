@@ -67,6 +67,18 @@ static const KlRename vae_original[] = {
     UP(12, 3, 0), UP(13, 3, 1), UP(14, 3, 2),
 };
 
+/* That of 2.2 has a list per level, of two or three resnets and a resampling. */
+static const KlRename vae22_original[] = {
+    { "conv1.*", "quant_conv.*" },
+    { "conv2.*", "post_quant_conv.*" },
+    SIDE("encoder"),
+    SIDE("decoder"),
+    RESNET("encoder.downsamples.#.downsamples.#", "encoder.down_blocks.#.resnets.#"),
+    { "encoder.downsamples.#.downsamples.2.*", "encoder.down_blocks.#.downsampler.*" },
+    RESNET("decoder.upsamples.#.upsamples.#", "decoder.up_blocks.#.resnets.#"),
+    { "decoder.upsamples.#.upsamples.3.*", "decoder.up_blocks.#.upsampler.*" },
+};
+
 static const KlRename text_original[] = {
     { "token_embedding.weight", "shared.weight" },
     { "blocks.#.norm1.weight",  "encoder.block.#.layer.0.layer_norm.weight" },
@@ -115,6 +127,7 @@ static const Layout layouts[] = {
     { KL_PART_DIT,  "condition_embedder.time_proj.weight",                  NULL, 0 },
     { KL_PART_DIT,  "time_projection.1.weight",                             RULES(dit_original) },
     { KL_PART_VAE,  "decoder.mid_block.resnets.0.norm1.gamma",              NULL, 0 },
+    { KL_PART_VAE,  "decoder.upsamples.0.upsamples.0.residual.0.gamma",     RULES(vae22_original) },
     { KL_PART_VAE,  "decoder.middle.0.residual.0.gamma",                    RULES(vae_original) },
     { KL_PART_TEXT, "shared.weight",                                        NULL, 0 },
     { KL_PART_TEXT, "token_embedding.weight",                               RULES(text_original) },
@@ -144,8 +157,6 @@ static const struct {
     { "*img_emb.*",                   "an image-to-video model (Wan I2V), which is not supported" },
     { "*.k_img.*",                    "an image-to-video model (Wan I2V), which is not supported" },
     { "*.add_k_proj.*",               "an image-to-video model (Wan I2V), which is not supported" },
-    { "*decoder.upsamples.0.upsamples.*", "the Wan 2.2 VAE (of TI2V-5B), which is not supported" },
-    { "*decoder.up_blocks.0.upsampler.*", "the Wan 2.2 VAE (of TI2V-5B), which is not supported" },
 };
 
 static int refuse_known(KlDiag *d, const KlWeights *w)
@@ -200,10 +211,14 @@ int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part)
     return kl_weights_rename(d, w, prefix, l->rules, l->n_rules);
 }
 
-const KlRename *kl_names_original(KlPart part, int *n)
+const KlRename *kl_names_original(KlPart part, bool residual_vae, int *n)
 {
+    if (part == KL_PART_VAE && residual_vae) {
+        *n = KL_ARRAY_LEN(vae22_original);
+        return vae22_original;
+    }
     for (size_t i = 0; i < KL_ARRAY_LEN(layouts); i++)
-        if (layouts[i].part == part && layouts[i].rules) {
+        if (layouts[i].part == part && layouts[i].rules && layouts[i].rules != vae22_original) {
             *n = layouts[i].n_rules;
             return layouts[i].rules;
         }

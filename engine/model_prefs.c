@@ -23,15 +23,16 @@ typedef struct Known {
     const char *kind;
     int width_px, height_px, frames, fps, steps;
     float guidance, shift;
+    bool expand_timesteps;
 } Known;
 
 static const Known known[] = {
-    { 1536, 30, 16, "Wan 2.1 T2V 1.3B", 832,  480, 81, 16, 50, 5.0f, 3.0f },
-    { 5120, 40, 16, "Wan 2.1 T2V 14B", 1280,  720, 81, 16, 50, 5.0f, 5.0f },
-    { 3072, 30, 48, "Wan 2.2 TI2V 5B", 1280,  704, 121, 24, 50, 5.0f, 5.0f },
+    { 1536, 30, 16, "Wan 2.1 T2V 1.3B", 832,  480, 81, 16, 50, 5.0f, 3.0f, false },
+    { 5120, 40, 16, "Wan 2.1 T2V 14B", 1280,  720, 81, 16, 50, 5.0f, 5.0f, false },
+    { 3072, 30, 48, "Wan 2.2 TI2V 5B", 1280,  704, 121, 24, 50, 5.0f, 5.0f, true },
 };
 
-static const Known unknown = { 0, 0, 0, "Wan T2V", 832, 480, 81, 16, 50, 5.0f, 3.0f };
+static const Known unknown = { 0, 0, 0, "Wan T2V", 832, 480, 81, 16, 50, 5.0f, 3.0f, false };
 
 /* "24", "30000/1001" or a number. */
 static int read_fps(KlDiag *d, const json_t *root, const char *path, KlPrefs *p)
@@ -136,7 +137,7 @@ static void describe(KlModelDesc *desc, const Known *k, const KlWeights *dit)
         snprintf(desc->kind, sizeof(desc->kind), "%s %.0fk", k->kind, n / 1e3);
 }
 
-void kl_prefs_apply(KlModelDesc *desc, const KlPrefs *p, const KlWeights *dit, bool has_scheduler)
+void kl_prefs_apply(KlModelDesc *desc, const KlPrefs *p, const KlWeights *dit, bool has_scheduler, bool has_index)
 {
     const Known *k = &unknown;
 
@@ -165,5 +166,7 @@ void kl_prefs_apply(KlModelDesc *desc, const KlPrefs *p, const KlWeights *dit, b
     desc->steps = p->steps ? p->steps : k->steps;
     desc->sampler.steps = desc->steps;
     desc->guidance = p->guidance >= 0 ? (float)p->guidance : k->guidance;
+    if (!has_index)                     /* which would say it */
+        desc->expand_timesteps = k->expand_timesteps;
     apply_condition(desc, p);
 }

@@ -120,22 +120,42 @@ int kl_shapes_dit(KlDiag *d, const KlWeights *w, int head_dim, KlDitConfig *c)
     return kl_config_check(d, kl_weights_path(w), NULL, c, NULL);
 }
 
-/* Of the Wan 2.1 VAE: a file without a config does not carry them. */
-static const float wan21_mean[16] = {
-    -0.7571f, -0.7089f, -0.9113f, 0.1075f, -0.1745f, 0.9653f, -0.1517f, 1.5508f,
-    0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f,
-};
-static const float wan21_std[16] = {
-    2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
-    3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f,
+/* The latents' statistics of the released VAEs: a file without a config does not carry them. 2.1: the defaults of
+ * diffusers' AutoencoderKLWan. 2.2: the constants of Wan2_2_VAE in the release's wan/modules/vae2_2.py, which are also
+ * those of vae22_diffusers_config in diffusers' scripts/convert_wan_to_diffusers.py. */
+static const struct {
+    int z_dim;
+    bool residual;
+    float mean[48], std[48];
+} released[] = {
+    { 16, false,
+      { -0.7571f, -0.7089f, -0.9113f, 0.1075f, -0.1745f, 0.9653f, -0.1517f, 1.5508f,
+        0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f },
+      { 2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
+        3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f } },
+    { 48, true,
+      { -0.2289f, -0.0052f, -0.1323f, -0.2339f, -0.2799f, 0.0174f, 0.1838f, 0.1557f,
+        -0.1382f, 0.0542f, 0.2813f, 0.0891f, 0.1570f, -0.0098f, 0.0375f, -0.1825f,
+        -0.2246f, -0.1207f, -0.0698f, 0.5109f, 0.2665f, -0.2108f, -0.2158f, 0.2502f,
+        -0.2055f, -0.0322f, 0.1109f, 0.1567f, -0.0729f, 0.0899f, -0.2799f, -0.1230f,
+        -0.0313f, -0.1649f, 0.0117f, 0.0723f, -0.2839f, -0.2083f, -0.0520f, 0.3748f,
+        0.0152f, 0.1957f, 0.1433f, -0.2944f, 0.3573f, -0.0548f, -0.1681f, -0.0667f },
+      { 0.4765f, 1.0364f, 0.4514f, 1.1677f, 0.5313f, 0.4990f, 0.4818f, 0.5013f,
+        0.8158f, 1.0344f, 0.5894f, 1.0901f, 0.6885f, 0.6165f, 0.8454f, 0.4978f,
+        0.5759f, 0.3523f, 0.7135f, 0.6804f, 0.5833f, 1.4146f, 0.8986f, 0.5659f,
+        0.7069f, 0.5338f, 0.4889f, 0.4917f, 0.4069f, 0.4999f, 0.6866f, 0.4093f,
+        0.5709f, 0.6065f, 0.6415f, 0.4944f, 0.5726f, 1.2042f, 0.5458f, 1.6887f,
+        0.3971f, 1.0600f, 0.3943f, 0.5537f, 0.5444f, 0.4089f, 0.7468f, 0.7744f } },
 };
 
 /* Levels and their widths, from the decoder; its order is the reverse of the config's. */
 static int vae_levels(KlDiag *d, const KlWeights *w, KlVaeConfig *c)
 {
+    const char *sampler = c->residual ? "upsampler" : "upsamplers.0";
+
     c->levels = count_of(w, "decoder.up_blocks.", ".resnets.0.conv1.weight");
     if (c->levels < 1 || c->levels > KL_VAE_MAX_LEVELS)
-        return strange(d, w, "decoder.up_blocks.0.resnets.0.conv1.weight", "Wan 2.1 VAE");
+        return strange(d, w, "decoder.up_blocks.0.resnets.0.conv1.weight", "Wan VAE");
     for (int l = 0; l < c->levels; l++) {
         const int up = c->levels - 1 - l;
         char name[160];
@@ -145,14 +165,33 @@ static int vae_levels(KlDiag *d, const KlWeights *w, KlVaeConfig *c)
         ret = want_dim(d, w, name, 0, 4096 * 64, &ch);
         if (ret < 0)
             return ret;
-        c->base_dim = l ? c->base_dim : ch;
-        if (ch % c->base_dim || ch / c->base_dim > 64 || c->base_dim > 4096)
-            return strange(d, w, name, "Wan 2.1 VAE");
-        c->dim_mult[l] = ch / c->base_dim;
-        snprintf(name, sizeof(name), "decoder.up_blocks.%d.upsamplers.0.time_conv.weight", up);
+        c->decoder_dim = l ? c->decoder_dim : ch;
+        if (ch % c->decoder_dim || ch / c->decoder_dim > 64 || c->decoder_dim > 4096)
+            return strange(d, w, name, "Wan VAE");
+        c->dim_mult[l] = ch / c->decoder_dim;
+        snprintf(name, sizeof(name), "decoder.up_blocks.%d.%s.time_conv.weight", up, sampler);
         if (l)                          /* the upsampling into level l - 1 */
             c->temporal_down[l - 1] = kl_weights_find(w, name) != NULL;
     }
+    return 0;
+}
+
+/* The encoder's width, and the size of patches from the decoder's last channels. */
+static int vae_ends(KlDiag *d, const KlWeights *w, KlVaeConfig *c)
+{
+    static const char in[] = "encoder.conv_in.weight", last[] = "decoder.conv_out.weight";
+    int colours, patch = 1, ret = want_dim(d, w, last, 0, 1 << 20, &colours);
+
+    c->base_dim = c->decoder_dim;
+    if (!ret && kl_weights_find(w, in))
+        ret = want_dim(d, w, in, 0, 4096, &c->base_dim);
+    if (ret < 0)
+        return ret;
+    while (patch < KL_VAE_MAX_PATCH && 3 * patch * patch < colours)
+        patch++;
+    if (3 * patch * patch != colours)
+        return strange(d, w, last, "Wan VAE");
+    c->patch = patch > 1 ? patch : 0;
     return 0;
 }
 
@@ -160,25 +199,26 @@ int kl_shapes_vae(KlDiag *d, const KlWeights *w, KlVaeConfig *c)
 {
     int resnets, ret;
 
-    *c = (KlVaeConfig){ 0 };
+    *c = (KlVaeConfig){ .residual = kl_weights_find(w, "decoder.up_blocks.0.upsampler.resample.1.weight") != NULL };
     ret = want_dim(d, w, "post_quant_conv.weight", 0, 1 << 20, &c->z_dim);
     if (!ret)
         ret = vae_levels(d, w, c);
+    if (!ret)
+        ret = vae_ends(d, w, c);
     if (ret < 0)
         return ret;
     resnets = count_of(w, "decoder.up_blocks.0.resnets.", ".conv1.weight");
     if (resnets < 2 || resnets > 17)
-        return strange(d, w, "decoder.up_blocks.0.resnets.1.conv1.weight", "Wan 2.1 VAE");
+        return strange(d, w, "decoder.up_blocks.0.resnets.1.conv1.weight", "Wan VAE");
     c->res_blocks = resnets - 1;
-    if (c->z_dim == 48)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' is the Wan 2.2 VAE (of TI2V-5B), which is not supported",
-                       kl_weights_path(w));
-    if (c->z_dim != 16)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has latents of %d channels, whose mean and spread only a "
-                       "config.json can tell: use the diffusers folder", kl_weights_path(w), c->z_dim);
-    memcpy(c->mean, wan21_mean, sizeof(wan21_mean));
-    memcpy(c->std, wan21_std, sizeof(wan21_std));
-    return kl_config_check(d, kl_weights_path(w), NULL, NULL, c);
+    for (size_t i = 0; i < KL_ARRAY_LEN(released); i++)
+        if (c->z_dim == released[i].z_dim && c->residual == released[i].residual) {
+            memcpy(c->mean, released[i].mean, sizeof(*c->mean) * (size_t)c->z_dim);
+            memcpy(c->std, released[i].std, sizeof(*c->std) * (size_t)c->z_dim);
+            return kl_config_check(d, kl_weights_path(w), NULL, NULL, c);
+        }
+    return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has latents of %d channels, whose mean and spread only a "
+                   "config.json can tell: use the diffusers folder", kl_weights_path(w), c->z_dim);
 }
 
 int64_t kl_weights_elements(const KlWeights *w)

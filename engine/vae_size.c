@@ -43,8 +43,8 @@ void kl_vae_out_size(const KlVaeStage *st, int *R, int *W)
     }
 }
 
-/* Pictures that a stage has in hand at once, its input included and its past not, in floats; in and out are the sizes of
- * one at its input and its output. */
+/* Pictures that a stage has in hand at once, its input included and its past not, in floats; in and out are the sizes
+ * of one at its input and its output. */
 static double in_hand(const KlVaeStage *st, double in, double out)
 {
     switch (st->kind) {
@@ -54,7 +54,7 @@ static double in_hand(const KlVaeStage *st, double in, double out)
         return 5 * in;
     case KL_VAE_UP_TIME:                /* the input, one of the two made of it, and that doubled */
         return 2 * in + out;
-    case KL_VAE_DOWN_TIME:              /* halved, then made one of two; the input is gone */
+    case KL_VAE_DOWN_TIME:              /* halved, then made one of two: the input is gone */
         return KL_MAX(in + out, 2 * out);
     case KL_VAE_KEEP:
     case KL_VAE_FOLD:

@@ -226,12 +226,12 @@ static int write_original(const Options *o, const Configs *c, const char *tmp)
     SynthFileForm form[KL_PART_NB] = { 0 };
 
     for (int p = 0; p < KL_PART_NB; p++)
-        form[p].rules = kl_names_original((KlPart)p, &form[p].n_rules);
+        form[p].rules = kl_names_original((KlPart)p, c->vae.residual, &form[p].n_rules);
     if (make_dir(tmp, "google") < 0 || make_dir(tmp, "google/umt5-xxl") < 0)
         return -1;
     if (write_part(o, c, KL_PART_DIT, tmp, "diffusion_pytorch_model", form[KL_PART_DIT]) < 0 ||
         write_part(o, c, KL_PART_TEXT, tmp, "models_t5_umt5-xxl-enc-bf16", form[KL_PART_TEXT]) < 0 ||
-        write_part(o, c, KL_PART_VAE, tmp, "Wan2.1_VAE", form[KL_PART_VAE]) < 0)
+        write_part(o, c, KL_PART_VAE, tmp, c->vae.residual ? "Wan2.2_VAE" : "Wan2.1_VAE", form[KL_PART_VAE]) < 0)
         return -1;
     return write_prefs(o, c, tmp) < 0 ? -1 : copy_tokenizer(o, tmp, "google/umt5-xxl");
 }
@@ -255,8 +255,8 @@ static int write_repackaged(const Options *o, const Configs *c, const char *tmp)
     }
     text.spiece = m.data;
     text.spiece_bytes = m.bytes;
-    dit.rules = kl_names_original(KL_PART_DIT, &dit.n_rules);
-    vae.rules = kl_names_original(KL_PART_VAE, &vae.n_rules);
+    dit.rules = kl_names_original(KL_PART_DIT, false, &dit.n_rules);
+    vae.rules = kl_names_original(KL_PART_VAE, c->vae.residual, &vae.n_rules);
     snprintf(dir[0], PATH_SIZE, "%s/diffusion_models", tmp);
     snprintf(dir[1], PATH_SIZE, "%s/text_encoders", tmp);
     snprintf(dir[2], PATH_SIZE, "%s/vae", tmp);
@@ -264,7 +264,7 @@ static int write_repackaged(const Options *o, const Configs *c, const char *tmp)
     if (!ret)
         ret = write_part(o, c, KL_PART_TEXT, dir[1], "umt5_synthetic", text);
     if (!ret)
-        ret = write_part(o, c, KL_PART_VAE, dir[2], "wan_2.1_vae", vae);
+        ret = write_part(o, c, KL_PART_VAE, dir[2], c->vae.residual ? "wan2.2_vae" : "wan_2.1_vae", vae);
     kl_unmap_file(&m);
     return ret ? ret : write_prefs(o, c, dir[0]);
 }

@@ -22,7 +22,9 @@ DIT = [dict(num_attention_heads=2, attention_head_dim=12, in_channels=16, out_ch
             ffn_dim=77, num_layers=3, cross_attn_norm=False, patch_size=(1, 2, 1))]
 VAE = [dict(base_dim=8, z_dim=16),
        dict(base_dim=6, z_dim=5, dim_mult=[1, 2, 3], num_res_blocks=1, temperal_downsample=[True, False],
-            latents_mean=[0.0] * 5, latents_std=[1.0] * 5)]
+            latents_mean=[0.0] * 5, latents_std=[1.0] * 5),
+       dict(base_dim=8, decoder_base_dim=12, z_dim=48, latents_mean=[0.0] * 48, latents_std=[1.0] * 48,
+            is_residual=True, patch_size=2, in_channels=12, out_channels=12)]
 
 
 def saved(model):
@@ -56,19 +58,26 @@ def original_dit(layers):
             yield from (f"blocks.{i}.{m}.weight", f"blocks.{i}.{m}.bias")
 
 
-def original_vae():
-    def conv(m):
-        return [f"{m}.weight", f"{m}.bias"]
+def conv(m):
+    return [f"{m}.weight", f"{m}.bias"]
 
-    def resnet(m, shortcut=False):
-        return [f"{m}.residual.0.gamma", f"{m}.residual.3.gamma"] + conv(f"{m}.residual.2") + conv(f"{m}.residual.6") \
-            + (conv(f"{m}.shortcut") if shortcut else [])
 
+def resnet(m, shortcut=False):
+    return [f"{m}.residual.0.gamma", f"{m}.residual.3.gamma"] + conv(f"{m}.residual.2") + conv(f"{m}.residual.6") \
+        + (conv(f"{m}.shortcut") if shortcut else [])
+
+
+def original_vae_ends():
     names = conv("conv1") + conv("conv2")
     for side in ("encoder", "decoder"):
         names += conv(f"{side}.conv1") + resnet(f"{side}.middle.0") + resnet(f"{side}.middle.2")
         names += [f"{side}.middle.1.norm.gamma"] + conv(f"{side}.middle.1.to_qkv") + conv(f"{side}.middle.1.proj")
         names += [f"{side}.head.0.gamma"] + conv(f"{side}.head.2")
+    return names
+
+
+def original_vae():
+    names = original_vae_ends()
     for i in range(11):                 # per level two resnets and, but for the last, a downsampling
         m = f"encoder.downsamples.{i}"
         names += (conv(f"{m}.resample.1") + (conv(f"{m}.time_conv") if i > 2 else [])) if i % 3 == 2 \
@@ -78,6 +87,28 @@ def original_vae():
         names += (conv(f"{m}.resample.1") + (conv(f"{m}.time_conv") if i < 8 else [])) if i % 4 == 3 \
             else resnet(m, i == 4)
     return names
+
+
+# diffusers' converter in the package does not know the VAE of Wan 2.2, its scripts/convert_wan_to_diffusers.py
+# (convert_vae_22) does. Both sides are written down from that and from the release's wan/modules/vae2_2.py; what they
+# share with 2.1 is the package's converter's word.
+def original_vae22():
+    ends = original_vae_ends()
+    yield from ((old, new) for new, old in convert_wan_vae_to_diffusers({n: n for n in ends}).items())
+    for side, one, many, n in (("encoder", "downsample", "down_blocks", 2), ("decoder", "upsample", "up_blocks", 3)):
+        for i in range(4):
+            wider = i in (1, 2) if side == "encoder" else i in (2, 3)
+            for j in range(n):
+                for old in resnet(f"{side}.{one}s.{i}.{one}s.{j}", wider and j == 0):
+                    new = old.replace(f"{side}.{one}s.{i}.{one}s.{j}", f"{side}.{many}.{i}.resnets.{j}")
+                    for a, b in (("residual.0", "norm1"), ("residual.2", "conv1"), ("residual.3", "norm2"),
+                                 ("residual.6", "conv2"), ("shortcut", "conv_shortcut")):
+                        new = new.replace(f".{a}.", f".{b}.")
+                    yield old, new
+            if i == 3:
+                continue
+            for m in conv("resample.1") + (conv("time_conv") if (i > 0 if side == "encoder" else i < 2) else []):
+                yield f"{side}.{one}s.{i}.{one}s.{n}.{m}", f"{side}.{many}.{i}.{one}r.{m}"
 
 
 # transformers has no converter for the original text encoder: both sides are written down, from the two sources.
@@ -114,10 +145,14 @@ def main():
             section(out, f"text {i}", saved(UMT5EncoderModel(UMT5Config(**TEXT[i]))))
             section(out, f"dit {i}", saved(WanTransformer3DModel(**DIT[i])))
             section(out, f"vae {i}", saved(AutoencoderKLWan(**VAE[i])))
+        vae22 = saved(AutoencoderKLWan(**VAE[2]))
+        section(out, "vae 2", vae22)
         dit, vae = saved(WanTransformer3DModel(**DIT[0])), saved(AutoencoderKLWan(**VAE[0]))
         text = saved(UMT5EncoderModel(UMT5Config(**TEXT[0])))
         pairs(out, "original dit", converted(original_dit(2), convert_wan_transformer_to_diffusers, dit))
         pairs(out, "original vae", converted(original_vae(), convert_wan_vae_to_diffusers, vae))
+        pairs(out, "original vae 2.2", original_vae22())
+        assert sorted(n for _, n in original_vae22()) == sorted(vae22)
         pairs(out, "original text", original_text(2))
         assert sorted(n for _, n in original_text(2)) == sorted(text)
 

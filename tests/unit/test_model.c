@@ -130,10 +130,44 @@ static void test_odd_and_expand(void)
           !c.condition.trail_frames, "expand_timesteps");
 }
 
-/* Another form of the tiny model has the same description and the same values under the same names. */
-static void same_as_tiny(const char *path)
+static void test_ti2v(void)
 {
-    const KlingModelParams p = { .model = path }, q = { .model = in_dir("tiny") };
+    KlModelDesc c;
+    KlingModelParams p = { .model = synthetic_model_path("ti2v") };
+
+    REQUIRE(p.model, "kling-synth failed");
+    opens(&p, &c);
+    CHECK(c.expand_timesteps && c.condition.kind == KL_CONDITION_CLEAN && c.fps_num == 24, "expand_timesteps");
+    CHECK(c.vae.residual && c.vae.patch == 2 && c.vae.base_dim == 8 && c.vae.decoder_dim == 10 && c.vae.z_dim == 48 &&
+          c.vae.levels == 4 && c.vae.res_blocks == 2 && !c.vae.temporal_down[0] && c.vae.temporal_down[2], "VAE");
+}
+
+/* What the release of 5 billion is told by, and what is then preferred. */
+static void test_ti2v_5b(void)
+{
+    KlModelDesc c = { .dit = { .dim = 3072, .layers = 30, .in_ch = 48, .out_ch = 48 } };
+    const KlTensor t = { .name = "x", .dtype = KL_FT_F32, .ndim = 1, .shape = { 1 }, .data = "abc", .bytes = 4 };
+    KlDiag d = { 0 };
+    KlWeights *w;
+    KlPrefs p;
+
+    REQUIRE(!kl_prefs_read(&d, in_dir("nowhere"), &p) && !kl_weights_borrow(&d, &w, &t, 1, "x"), "%s", d.error);
+    kl_prefs_apply(&c, &p, w, false, false);
+    CHECK(!strcmp(c.kind, "Wan 2.2 TI2V 5B") && c.expand_timesteps && c.condition.kind == KL_CONDITION_CLEAN,
+          "kind '%s'", c.kind);
+    CHECK(c.width_px == 1280 && c.height_px == 704 && c.frames == 121 && c.fps_num == 24 && c.fps_den == 1 &&
+          c.steps == 50 && c.guidance == 5 && c.sampler.shift == 5 && c.sampler.kind == KLING_SAMPLER_UNIPC,
+          "preferences");
+    c.expand_timesteps = false;         /* an index that does not say it means it */
+    kl_prefs_apply(&c, &p, w, false, true);
+    CHECK(!c.expand_timesteps, "expand_timesteps against the index");
+    kl_weights_close(&w);
+}
+
+/* Another form of a model has the same description and the same values under the same names. */
+static void same_as(const char *path, const char *other)
+{
+    const KlingModelParams p = { .model = path }, q = { .model = other };
     KlDiag d = { 0 };
     KlModelFiles f, g;
     KlModelDesc a, b;
@@ -145,7 +179,7 @@ static void same_as_tiny(const char *path)
     CHECK(!memcmp(&a.text, &b.text, sizeof(a.text)) && !memcmp(&a.dit, &b.dit, sizeof(a.dit)) &&
           !memcmp(&a.vae, &b.vae, sizeof(a.vae)), "another description");
     CHECK(a.width_px == b.width_px && a.fps_num == b.fps_num && a.steps == b.steps &&
-          a.sampler.shift == b.sampler.shift, "other preferences");
+          a.sampler.shift == b.sampler.shift && a.expand_timesteps == b.expand_timesteps, "other preferences");
     for (int part = 0; part < 3 && !ret; part++) {
         const KlWeights *wf = part == 0 ? f.text : part == 1 ? f.dit : f.vae;
         const KlWeights *wg = part == 0 ? g.text : part == 1 ? g.dit : g.vae;
@@ -166,14 +200,14 @@ static void same_as_tiny(const char *path)
 static void test_sharded(void)
 {
     REQUIRE(!synth("tiny", "sharded", "--shards 4"), "kling-synth failed");
-    same_as_tiny(in_dir("sharded"));
+    same_as(in_dir("sharded"), in_dir("tiny"));
 }
 
 static void test_original(void)
 {
     REQUIRE(!synth("tiny", "original", "--names original"), "kling-synth failed");
-    same_as_tiny(in_dir("original"));
-    same_as_tiny(in_dir("original/diffusion_pytorch_model.safetensors"));
+    same_as(in_dir("original"), in_dir("tiny"));
+    same_as(in_dir("original/diffusion_pytorch_model.safetensors"), in_dir("tiny"));
 }
 
 static void test_original_sharded(void)
@@ -194,7 +228,24 @@ static void test_original_sharded(void)
 static void test_repackaged(void)
 {
     REQUIRE(!synth("tiny", "repackaged", "--names repackaged"), "kling-synth failed");
-    same_as_tiny(in_dir("repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"));
+    same_as(in_dir("repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"), in_dir("tiny"));
+}
+
+/* The VAE of Wan 2.2 by its original names and without a config, also where that of 2.1 lies beside it. */
+static void test_ti2v_forms(void)
+{
+    const char *ti2v = synthetic_model_path("ti2v");
+
+    REQUIRE(ti2v, "kling-synth failed");
+    REQUIRE(!synth("ti2v", "ti2v_original", "--names original") &&
+            !synth("ti2v", "ti2v_repackaged", "--names repackaged") &&
+            !synth("tiny", "both", "--names repackaged"), "kling-synth failed");
+    same_as(in_dir("ti2v_original"), ti2v);
+    same_as(in_dir("ti2v_repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"), ti2v);
+    REQUIRE(!shell("cd '%s' && cp ti2v_repackaged/vae/wan2.2_vae.safetensors both/vae/ && "
+                   "cp both/vae/wan_2.1_vae.safetensors ti2v_repackaged/vae/", dir), "cp");
+    same_as(in_dir("both/diffusion_models/wan2.1_t2v_synthetic.safetensors"), in_dir("tiny"));
+    same_as(in_dir("ti2v_repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"), ti2v);
 }
 
 static void test_spiece_not_bytes(void)
@@ -305,9 +356,17 @@ static const struct {
     { "vae/config.json", "in_channels", "4", NOT, "not RGB" },
     { "vae/config.json", "latents_std", "[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", BAD, "\"latents_std\"" },
     { "vae/config.json", "latents_std", "[\"1\",1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", BAD, "\"latents_std\"" },
-    { "vae/config.json", "is_residual", "true", NOT, "Wan 2.2 VAE" },
-    { "vae/config.json", "patch_size", "2", NOT, "Wan 2.2 VAE" },
-    { "vae/config.json", "decoder_base_dim", "16", NOT, "a width of its own" },
+    { "vae/config.json", "out_channels", "12", NOT, "3 channels in, 12 out, in patches of 1x1" },
+    { "vae/config.json", "is_residual", "7", BAD, "\"is_residual\"" },
+    { "vae/config.json", "patch_size", "2", NOT, "in patches of 2x2" },
+    { "vae/config.json", "patch_size", "0", BAD, "\"patch_size\"" },
+    { "vae/config.json", "patch_size", "9", BAD, "\"patch_size\"" },
+    { "vae/config.json", "patch_size", "[2,2]", BAD, "\"patch_size\"" },
+    { "vae/config.json", "decoder_base_dim", "4097", BAD, "\"decoder_base_dim\"" },
+    { "vae/config.json", "decoder_base_dim", "512", NOT, "2048 channels in its middle" },
+    { "vae/config.json", "base_dim", "512", NOT, "2048 channels in its middle" },
+    { "vae/config.json", "scale_factor_spatial", "16", BAD, "16 times smaller and 4 times fewer" },
+    { "vae/config.json", "scale_factor_temporal", "8", BAD, "its levels make them 8 times smaller and 4 times" },
     { "vae/config.json", "attn_scales", "[0.5]", NOT, "attention outside" },
     { "vae/config.json", "_class_name", "\"AutoencoderKL\"", NOT, "AutoencoderKL" },
     { "scheduler/scheduler_config.json", "prediction_type", "\"epsilon\"", NOT, "\"epsilon\"" },
@@ -420,6 +479,12 @@ static void test_vae_configs(void)      /* wrong only in two keys at once */
     REQUIRE(!fresh() && !edit("vae/config.json", "dim_mult", "[1,2]") &&
             !edit("vae/config.json", "temperal_downsample", NULL), "edit");
     refuses_folder(BAD, "lacks the key \"temperal_downsample\"");
+    REQUIRE(!fresh() && !edit("vae/config.json", "is_residual", "true") &&
+            !edit("vae/config.json", "dim_mult", "[1,2,2,4]"), "edit");
+    refuses_folder(NOT, "shortcut of its encoder from 16 to 32 channels");
+    REQUIRE(!fresh() && !edit("vae/config.json", "is_residual", "true") &&
+            !edit("vae/config.json", "dim_mult", "[1,1,8,8]"), "edit");
+    refuses_folder(NOT, "shortcut of its decoder from 64 to 8 channels");
 }
 
 int main(void)
@@ -434,10 +499,13 @@ int main(void)
     }
     RUN(test_diffusers);
     RUN(test_odd_and_expand);
+    RUN(test_ti2v);
+    RUN(test_ti2v_5b);
     RUN(test_sharded);
     RUN(test_original);
     RUN(test_original_sharded);
     RUN(test_repackaged);
+    RUN(test_ti2v_forms);
     RUN(test_spiece_not_bytes);
     RUN(test_half);
     RUN(test_overrides);

@@ -34,14 +34,18 @@ static void test_shapes_dit(void)
 static void test_shapes_vae(void)
 {
     static const struct {
-        int z, res_blocks, status;
+        int z, res_blocks;
+        bool residual;
+        int patch, status;
         const char *say;
-    } t[] = { { 16, 1, 0, "" }, { 8, 1, NOT, "latents of 8 channels" }, { 48, 1, NOT, "Wan 2.2 VAE" },
-              { 16, 0, BAD, "resnets.1" } };
+    } t[] = { { 16, 1, false, 0, 0, "" }, { 48, 2, true, 2, 0, "" }, { 8, 1, false, 0, NOT, "latents of 8 channels" },
+              { 48, 1, false, 0, NOT, "latents of 48 channels" }, { 16, 1, true, 2, NOT, "latents of 16 channels" },
+              { 16, 0, false, 0, BAD, "resnets.1" } };
 
     for (size_t i = 0; i < KL_ARRAY_LEN(t); i++) {
-        const KlVaeConfig c = { .base_dim = 2, .z_dim = t[i].z, .levels = 2, .dim_mult = { 1, 2 },
-                                .res_blocks = t[i].res_blocks, .temporal_down = { true } };
+        const KlVaeConfig c = { .base_dim = 2, .decoder_dim = t[i].residual ? 6 : 2, .z_dim = t[i].z, .levels = 3,
+                                .dim_mult = { 1, 2, 2 }, .res_blocks = t[i].res_blocks,
+                                .temporal_down = { true, false }, .residual = t[i].residual, .patch = t[i].patch };
         KlVaeConfig got;
         KlDiag d = { 0 };
         KlWeights *w;
@@ -49,10 +53,34 @@ static void test_shapes_vae(void)
 
         REQUIRE(!synth_weights(SYNTH_VAE, &c, 1, KL_F32, 1, &w, &mem), "synth_weights");
         CHECK(kl_shapes_vae(&d, w, &got) == t[i].status && strstr(d.error, t[i].say), "%zu: %s", i, d.error);
-        CHECK(t[i].status || (got.levels == 2 && got.dim_mult[1] == 2 && got.temporal_down[0]), "another VAE");
+        CHECK(t[i].status || (got.z_dim == c.z_dim && got.levels == 3 && !memcmp(got.dim_mult, c.dim_mult,
+              sizeof(c.dim_mult)) && got.temporal_down[0] && !got.temporal_down[1] && got.base_dim == 2 &&
+              got.decoder_dim == c.decoder_dim && got.residual == c.residual && got.patch == c.patch &&
+              got.res_blocks == c.res_blocks), "%zu: another VAE", i);
+        CHECK(t[i].status || (got.mean[0] == (c.residual ? -0.2289f : -0.7571f) &&
+              got.std[c.z_dim - 1] == (c.residual ? 0.7744f : 1.9160f)), "%zu: other statistics", i);
         kl_weights_close(&w);
         free(mem);
     }
+}
+
+/* Last channels that are no square of patches of RGB. */
+static void test_shapes_vae_patch(void)
+{
+    static const float zeros[4096];
+    const KlTensor t[] = {
+        { .name = "post_quant_conv.weight", .ndim = 2, .shape = { 16, 1 }, .data = zeros, .bytes = 64 },
+        { .name = "decoder.up_blocks.0.resnets.0.conv1.weight", .ndim = 2, .shape = { 2, 2 }, .data = zeros,
+          .bytes = 16 },
+        { .name = "decoder.conv_out.weight", .ndim = 2, .shape = { 6, 2 }, .data = zeros, .bytes = 48 },
+    };
+    KlVaeConfig got;
+    KlDiag d = { 0 };
+    KlWeights *w;
+
+    REQUIRE(!kl_weights_borrow(&d, &w, t, 3, "x"), "%s", d.error);
+    CHECK(kl_shapes_vae(&d, w, &got) == BAD && strstr(d.error, "'decoder.conv_out.weight'"), "%s", d.error);
+    kl_weights_close(&w);
 }
 
 static void test_shapes_text(void)
@@ -126,7 +154,7 @@ static void test_original_names(const char *title, KlPart part)
         KlDiag d = { 0 };
         KlWeights *w;
         int rules;
-        const KlRename *r = kl_names_original(part, &rules);
+        const KlRename *r = kl_names_original(part, !strcmp(title, "original vae 2.2"), &rules);
         char *back;
 
         if (line[0] == '[')
@@ -151,10 +179,12 @@ int main(void)
 {
     RUN(test_shapes_dit);
     RUN(test_shapes_vae);
+    RUN(test_shapes_vae_patch);
     RUN(test_shapes_text);
     RUN(test_refused_names);
     NAMED("test_original_names_dit", test_original_names("original dit", KL_PART_DIT));
     NAMED("test_original_names_vae", test_original_names("original vae", KL_PART_VAE));
+    NAMED("test_original_names_vae22", test_original_names("original vae 2.2", KL_PART_VAE));
     NAMED("test_original_names_text", test_original_names("original text", KL_PART_TEXT));
     return check_exit();
 }

@@ -20,11 +20,13 @@ static const KlDitConfig dit[2] = {
     { .dim = 60, .heads = 3, .head_dim = 20, .ffn = 77, .layers = 3, .in_ch = 6, .out_ch = 5, .text_dim = 24,
       .freq_dim = 32, .patch_h = 2, .patch_w = 1, .cross_attn_norm = false },
 };
-static const KlVaeConfig vae[2] = {
+static const KlVaeConfig vae[3] = {
     { .base_dim = 8, .z_dim = 16, .levels = 4, .dim_mult = { 1, 2, 4, 4 }, .res_blocks = 2,
       .temporal_down = { false, true, true } },
     { .base_dim = 6, .z_dim = 5, .levels = 3, .dim_mult = { 1, 2, 3 }, .res_blocks = 1,
       .temporal_down = { true, false } },
+    { .base_dim = 8, .decoder_dim = 12, .z_dim = 48, .levels = 4, .dim_mult = { 1, 2, 4, 4 }, .res_blocks = 2,
+      .temporal_down = { false, true, true }, .residual = true, .patch = 2 },
 };
 
 typedef struct Lines {
@@ -112,5 +114,6 @@ int main(void)
         snprintf(name[2], sizeof(name[2]), "names_vae_%d", i);
         NAMED(name[2], test_part(SYNTH_VAE, i));
     }
+    NAMED("names_vae_2", test_part(SYNTH_VAE, 2));
     return check_exit();
 }
