@@ -44,9 +44,9 @@ void kl_drift_window(KlDrift *k, bool afresh)
         if (afresh || !last.n)
             continue;
         k->centre[c] = mean(&last, c);
-        k->offset[c] = k->strength * clamp(mean(&k->first, c) - mean(&last, c), MAX_OFFSET);
+        k->offset[c] = clamp(k->strength * (mean(&k->first, c) - mean(&last, c)), MAX_OFFSET);
         if (deviation(&last, c) > MIN_DEVIATION && deviation(&k->first, c) > MIN_DEVIATION)
-            k->log_gain[c] = k->strength * clamp(log(deviation(&k->first, c) / deviation(&last, c)), MAX_LOG_GAIN);
+            k->log_gain[c] = clamp(k->strength * log(deviation(&k->first, c) / deviation(&last, c)), MAX_LOG_GAIN);
     }
     if (afresh)
         k->started = false;

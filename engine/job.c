@@ -82,8 +82,8 @@ static int check_pictures(KlDiag *d, const KlingParams *p, const char *name, con
                            "equal", i, name, f[i].width_px, f[i].height_px, p->width_px, p->height_px);
         if (!f[i].data[0] || !f[i].data[1] || !f[i].data[2] ||
             (f[i].stride < p->width_px && f[i].stride > -p->width_px))
-            return kl_fail(d, KLING_ERROR_INVALID_ARG, "picture %d of the %s has a plane that is NULL, or a stride below "
-                           "its width", i, name);
+            return kl_fail(d, KLING_ERROR_INVALID_ARG, "picture %d of the %s has a plane that is NULL, or a stride "
+                           "below its width", i, name);
     }
     return KLING_OK;
 }
@@ -216,7 +216,8 @@ static int job_init(KlingJob *job, const KlingParams *p)
         kl_log(d, KLING_LOG_VERBOSE, "generating %dx%d, %d new frames in the first window; cropped to %dx%d, %d frames",
                job->geo.width_px, job->geo.height_px, job->win.fresh, p->width_px, p->height_px, job->win.give);
     if (w->windows > 1)
-        kl_log(d, KLING_LOG_VERBOSE, "%d windows, each but the first going on from %d pictures", w->windows, w->context);
+        kl_log(d, KLING_LOG_VERBOSE, "%d windows, each but the first going on from %d pictures", w->windows,
+               w->context);
     if ((ret = copy_pictures(job, &job->known, w->windows > 1 ? KL_MAX(w->lead, w->context) : w->lead,
                              p->lead + (p->nb_lead - w->lead), w->lead)) < 0 ||
         (ret = copy_pictures(job, &job->trail, w->trail, p->trail, w->trail)) < 0)

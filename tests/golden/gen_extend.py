@@ -132,8 +132,8 @@ class Guard:
         v = v.astype(np.float64)
         if self.first is not None:
             (m0, s0), (m, s) = self.first, self.last
-            offset = self.strength * np.clip(m0 - m, -MAX_OFFSET, MAX_OFFSET)
-            gain = self.strength * np.clip(np.log(s0 / s), -MAX_LOG_GAIN, MAX_LOG_GAIN)
+            offset = np.clip(self.strength * (m0 - m), -MAX_OFFSET, MAX_OFFSET)
+            gain = np.clip(self.strength * np.log(s0 / s), -MAX_LOG_GAIN, MAX_LOG_GAIN)
             at = ((np.arange(len(v)) + 1) / len(v))[:, None, None, None]
             v = np.clip((v - m) * np.exp(at * gain) + m + at * offset, 0, 1)
         self.last = v.mean((0, 1, 2)), v.std((0, 1, 2))
