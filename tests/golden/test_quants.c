@@ -1,0 +1,71 @@
+/*
+ * Stored forms of weights against the gguf package and torch (gen_quants.py): the same bits, but for which NaN a NaN
+ * is.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "golden.h"
+
+static KlDiag diag;
+static KlWeights *golden;
+static GoldenTable tables[GOLDEN_TABLES];
+
+static void compare(const char *what, const float *got, const float *want, int64_t n)
+{
+    int64_t bad = 0;
+
+    while (bad < n && (!memcmp(got + bad, want + bad, sizeof(*got)) || (isnan(got[bad]) && isnan(want[bad]))))
+        bad++;
+    CHECK(bad == n, "%s: element %lld of %lld is %a, not %a", what, (long long)bad, (long long)n, got[bad], want[bad]);
+}
+
+static void test_format(KlDType dtype)
+{
+    const KlDTypeInfo *info = kl_dtype_info(dtype);
+    char name[64];
+    const KlTensor *b, *v;
+    float *out;
+    KlWeight w = { .dtype = dtype };
+    int64_t n;
+
+    snprintf(name, sizeof(name), "%s.blocks", info->name);
+    b = kl_weights_find(golden, name);
+    snprintf(name, sizeof(name), "%s.values", info->name);
+    v = kl_weights_find(golden, name);
+    REQUIRE(b && v && b->dtype == KL_FT_U8 && v->dtype == KL_FT_F32, "no golden %s", info->name);
+    n = v->shape[0];
+    REQUIRE(kl_dtype_bytes(dtype, n) == b->bytes && n % info->block == 0, "%s: %lld values in %zu bytes", info->name,
+            (long long)n, b->bytes);
+    w.data = b->data;
+    for (int t = 0; t < GOLDEN_TABLES; t++) {
+        out = tables[t].k.mem_alloc(tables[t].ex, (size_t)n * sizeof(*out));
+        REQUIRE(out, "memory");
+        tables[t].k.convert(tables[t].ex, out, w, n);
+        tables[t].k.exec_sync(tables[t].ex);
+        compare(tables[t].name, out, v->data, n);
+        tables[t].k.mem_free(tables[t].ex, out);
+    }
+}
+
+int main(void)
+{
+    if (kl_weights_open(&diag, &golden, "tests/golden/data/quants.safetensors") < 0) {
+        printf("not ok quants: %s\n", diag.error);
+        return 1;
+    }
+    if (golden_tables(tables) < 0) {
+        printf("not ok quants: no executor\n");
+        return 1;
+    }
+    for (int dtype = KL_F8_E4M3; dtype < KL_DTYPE_NB; dtype++) {
+        char name[64];
+
+        if (dtype == KL_I8)
+            continue;
+        snprintf(name, sizeof(name), "quants %s", kl_dtype_info(dtype)->name);
+        NAMED(name, test_format(dtype));
+    }
+    golden_tables_close(tables);
+    kl_weights_close(&golden);
+    return check_exit();
+}
