@@ -68,6 +68,9 @@ static inline float kl_e5m2_f32(uint8_t b)
     return kl_half_f32((uint16_t)(b << 8));
 }
 
+/* Kept a loop until it is vectorized: unrolled first, a short one is not. */
+#define KL_NO_UNROLL _Pragma("GCC unroll 1")
+
 /* -- blocks of 32, each written to y[32] -- */
 
 /* d, q[32] signed */
@@ -84,10 +87,10 @@ static inline void kl_dequant_q4_0(float *restrict y, const uint8_t *restrict b)
 {
     float d = kl_half_at(b);
 
-    for (int i = 0; i < 16; i++) {
-        y[i]      = (float)((b[2 + i] & 15) - 8) * d;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
+        y[i] = (float)((b[2 + i] & 15) - 8) * d;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
         y[i + 16] = (float)((b[2 + i] >> 4) - 8) * d;
-    }
 }
 
 /* d, m, ql[16] */
@@ -95,10 +98,10 @@ static inline void kl_dequant_q4_1(float *restrict y, const uint8_t *restrict b)
 {
     float d = kl_half_at(b), m = kl_half_at(b + 2);
 
-    for (int i = 0; i < 16; i++) {
-        y[i]      = (float)(b[4 + i] & 15) * d + m;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
+        y[i] = (float)(b[4 + i] & 15) * d + m;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
         y[i + 16] = (float)(b[4 + i] >> 4) * d + m;
-    }
 }
 
 /* d, qh: bit i is the fifth bit of element i, ql[16] */
@@ -107,10 +110,10 @@ static inline void kl_dequant_q5_0(float *restrict y, const uint8_t *restrict b)
     float d = kl_half_at(b);
     uint32_t qh = kl_u32_at(b + 2);
 
-    for (int i = 0; i < 16; i++) {
-        y[i]      = (float)((int)((b[6 + i] & 15) | (qh >> i & 1) << 4) - 16) * d;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
+        y[i] = (float)((int)((b[6 + i] & 15) | (qh >> i & 1) << 4) - 16) * d;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
         y[i + 16] = (float)((int)((b[6 + i] >> 4) | (qh >> (i + 16) & 1) << 4) - 16) * d;
-    }
 }
 
 /* d, m, qh, ql[16] */
@@ -119,10 +122,10 @@ static inline void kl_dequant_q5_1(float *restrict y, const uint8_t *restrict b)
     float d = kl_half_at(b), m = kl_half_at(b + 2);
     uint32_t qh = kl_u32_at(b + 4);
 
-    for (int i = 0; i < 16; i++) {
-        y[i]      = (float)(int)((b[8 + i] & 15) | (qh >> i & 1) << 4) * d + m;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
+        y[i] = (float)(int)((b[8 + i] & 15) | (qh >> i & 1) << 4) * d + m;
+    KL_NO_UNROLL for (int i = 0; i < 16; i++)
         y[i + 16] = (float)(int)((b[8 + i] >> 4) | (qh >> (i + 16) & 1) << 4) * d + m;
-    }
 }
 
 /* -- blocks of 256, each written to y[256] -- */
@@ -272,6 +275,12 @@ static inline void kl_widen_blocks(float *y, KlWeight w, int64_t from, int64_t n
             skip = 0;
         }
     }
+}
+
+/** The scale of row n of linear's weight. */
+static inline float kl_row_scale(KlWeight w, int64_t n)
+{
+    return !w.scale ? 1 : w.scale[w.scale_group ? n : 0];
 }
 
 /** y[n] *= the scales of elements from .. from + n - 1. */

@@ -108,16 +108,17 @@ void bench_print_ops(const Bench *b, double wall)
 
 static void bench_linear(Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtype, KlActivation act)
 {
-    static const char *const name[] = { "f32", "f16", "bf16" };
     float *x = bench_alloc_f32((size_t)(M * K)), *y = bench_alloc_f32((size_t)(M * N));
-    float *w = bench_alloc_f32((size_t)(N * K));
+    float *w = bench_alloc_f32((size_t)(N * K)), one = 1;
     KlLinear p = { .x = x, .ldx = K, .w = { .data = w, .dtype = dtype }, .y = y, .ldy = N, .M = M, .N = N, .K = K,
                    .act = act };
     Timer best = { 0 };
     char what[64];
 
     if (dtype != KL_F32)
-        memset(w, 0x3c, (size_t)(N * K) * 2);       /* about 1 in either 16-bit form */
+        memset(w, 0x3c, kl_dtype_bytes(dtype, N * K));      /* about 1 in the floats, and as a block's scale */
+    if (dtype == KL_F8_E4M3 || dtype == KL_I8)
+        p.w.scale = &one;
     if (!b->k.exec_reserve(b->ex, b->k.linear_scratch(b->ex, M, N, K, dtype))) {
         for (int i = 0; i < b->reps + 1; i++) {
             Timer at = bench_start();
@@ -125,7 +126,8 @@ static void bench_linear(Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtyp
             b->k.linear(b->ex, &p);
             bench_keep_best(&best, bench_stop(at));
         }
-        snprintf(what, sizeof(what), "linear %s %dx%dx%d%s", name[dtype], (int)M, (int)N, (int)K, act ? " gelu" : "");
+        snprintf(what, sizeof(what), "linear %s %dx%dx%d%s", kl_dtype_info(dtype)->name, (int)M, (int)N, (int)K,
+                 act ? " gelu" : "");
         bench_print_rate(b, what, best, 2.0 * (double)M * (double)N * (double)K);
     }
     free(x);
@@ -210,6 +212,10 @@ void bench_single_ops(Bench *b)
     bench_linear(b, 1560, 1536, 1536, KL_BF16, KL_ACT_NONE);
     bench_linear(b, 512, 4096, 4096, KL_BF16, KL_ACT_NONE);
     bench_linear(b, 1, 9216, 1536, KL_BF16, KL_ACT_NONE);
+    for (int t = KL_BF16; t < KL_DTYPE_NB; t++)
+        bench_linear(b, 512, 1536, 1536, (KlDType)t, KL_ACT_NONE);
+    for (int t = KL_BF16; t < KL_DTYPE_NB; t++)
+        bench_linear(b, 32, 1536, 1536, (KlDType)t, KL_ACT_NONE);
     bench_attention(b, 512, 512, 12, 128);
     bench_attention(b, 1560, 1560, 12, 128);
     bench_attention(b, 512, 512, 64, 64);

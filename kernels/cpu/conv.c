@@ -108,7 +108,7 @@ static int weights_create(const KlProduct *products, KlConvWeights **pcw, KlWeig
         return -1;
     }
     for (int o = 0; o < oc; o++) {
-        kl_widen(row, w, o * depth, depth);
+        kl_widen_generic(row, w, o * depth, depth);
         pack_channel(cw, cw->w + o / nr * depth * nr + o % nr, row);
     }
     if (bias)

@@ -16,8 +16,10 @@
 void kl_sgemm(char transa, char transb, int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
               const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
 
-/** n elements from index `from` of a weight in f32, plain C. Any alignment. */
-void kl_widen(float *dst, KlWeight w, int64_t from, int64_t n);
+/** n elements from index `from` of a weight in f32, exactly as convert gives them. Any alignment, any part. */
+void kl_widen_generic(float *dst, KlWeight w, int64_t from, int64_t n);
+void kl_widen_avx2(float *dst, KlWeight w, int64_t from, int64_t n);
+void kl_widen_avx512(float *dst, KlWeight w, int64_t from, int64_t n);
 
 /* Each overwrites the entries of its family with the best that flags allow. Called in this order. */
 void kl_cpu_init_linear(KlKernels *k, unsigned flags);

@@ -3,7 +3,7 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * y is cut into tiles of about MT x NT. A worker widens its panel of a 16-bit
+ * y is cut into tiles of about MT x NT. A worker widens its panel of a stored
  * weight a chunk of K at a time, lets the library multiply into its own slice
  * of scratch, and finishes the tile while it is warm. f32 weights are read in
  * place. One or two rows of x need no panel: they are bound by reading w.
@@ -36,13 +36,14 @@ static int64_t even_part(int64_t n, int64_t most, int64_t unit)
     return kl_ceil_div(kl_ceil_div(n, parts), unit) * unit;
 }
 
-static void cut(Linear *l, int64_t M, int64_t N, int64_t K)
+static void cut(Linear *l, int64_t M, int64_t N, int64_t K, KlDType w)
 {
     const KlProduct *product = l->leaf->product;
+    int64_t depth = product ? product->depth : KC, block = kl_dtype_block(w);
 
     l->mt = even_part(M, MT, product ? product->rows : 8);
     l->nt = even_part(N, NT, 16);
-    l->kc = even_part(K, product ? product->depth : KC, 16);
+    l->kc = even_part(K, depth / block * block, kl_max64(block, 16));
     l->tiles_m = kl_ceil_div(M, l->mt);
     l->slice = kl_round64((size_t)(l->mt * l->nt) * 4) + kl_round64((size_t)(l->nt * kl_min64(l->kc, K)) * 4);
 }
@@ -125,7 +126,7 @@ static void linear(KlExec *ex, const KlLinear *p, const KlLinearLeaf *leaf)
 {
     Linear l = { .p = p, .leaf = leaf, .ex = ex };
 
-    if (p->w.dtype > KL_BF16) {
+    if (p->w.dtype == KL_I8) {
         KlKernels ref;
 
         kl_kernels_init_ref(&ref);
@@ -136,27 +137,22 @@ static void linear(KlExec *ex, const KlLinear *p, const KlLinearLeaf *leaf)
         kl_parallel(ex, kl_ceil_div(p->N, GEMV_NT), gemv_tile, &l);
         return;
     }
-    cut(&l, p->M, p->N, p->K);
+    cut(&l, p->M, p->N, p->K, p->w.dtype);
     kl_parallel(ex, l.tiles_m * kl_ceil_div(p->N, l.nt), leaf->product ? product_tile : linear_tile, &l);
 }
 
-static size_t scratch_of(const KlExec *ex, int64_t M, int64_t N, int64_t K, const KlLinearLeaf *leaf)
+static size_t scratch_of(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w,
+                         const KlLinearLeaf *leaf)
 {
     Linear l = { .leaf = leaf };
 
-    cut(&l, M, N, K);
+    cut(&l, M, N, K, w);
     return l.slice * (size_t)kl_threads(ex);
-}
-
-void kl_widen(float *dst, KlWeight w, int64_t from, int64_t n)
-{
-    kl_widen_plain(dst, w, from, n);
 }
 
 static size_t scratch_dnnl(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    (void)w;
-    return scratch_of(ex, M, N, K, &kl_linear_leaf_generic);
+    return scratch_of(ex, M, N, K, w, &kl_linear_leaf_generic);
 }
 
 static void kl_linear_f32_dnnl(KlExec *ex, const KlLinear *p)
@@ -167,8 +163,7 @@ static void kl_linear_f32_dnnl(KlExec *ex, const KlLinear *p)
 #if defined(__x86_64__) || defined(__i386__)
 static size_t scratch_avx2(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    (void)w;
-    return scratch_of(ex, M, N, K, &kl_linear_leaf_avx2);
+    return scratch_of(ex, M, N, K, w, &kl_linear_leaf_avx2);
 }
 
 static void kl_linear_f32_avx2(KlExec *ex, const KlLinear *p)

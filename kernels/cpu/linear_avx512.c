@@ -6,7 +6,7 @@
 #if defined(__AVX512F__)
 #include "kernels/cpu/linear_tmpl.h"
 
-const KlLinearLeaf kl_linear_leaf_avx512 = { .widen = widen, .epilogue = epilogue, .gemv = gemv };
+const KlLinearLeaf kl_linear_leaf_avx512 = { .widen = kl_widen_avx512, .epilogue = epilogue, .gemv = gemv };
 #else
 typedef int kl_linear_not_here;         /* another architecture: the file is empty, which C forbids */
 #endif

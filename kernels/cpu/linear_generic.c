@@ -5,4 +5,4 @@
  */
 #include "kernels/cpu/linear_tmpl.h"
 
-const KlLinearLeaf kl_linear_leaf_generic = { .widen = kl_widen, .epilogue = epilogue };
+const KlLinearLeaf kl_linear_leaf_generic = { .widen = kl_widen_generic, .epilogue = epilogue };

@@ -6,6 +6,8 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/vec.h"
 
+#define LIN_BLOCKS 256                  /* elements widened at once: whole blocks of every format */
+
 static inline KlVec lin_act(KlVec x, KlActivation act)
 {
     return vec_act(x, act);
@@ -44,49 +46,11 @@ static void epilogue(float *y, const float *acc, const float *bias, const float 
     }
 }
 
-#if KL_VL > 4                           /* the plain one widens in plain C, and has no gemv */
-static inline __attribute__((always_inline))
-KlVec lin_load(const uint8_t *src, KlDType t)
-{
-    return t == KL_F32 ? vec_load((const float *)(const void *)src) : t == KL_F16 ? vec_load_f16(src) :
-                                                                                    vec_load_bf16(src);
-}
-
-/* n < KL_VL elements, zeros behind them. */
-static inline KlVec lin_load_n(const uint8_t *src, KlDType t, int64_t n)
-{
-    uint8_t buf[KL_VL * 4] = { 0 };
-
-    memcpy(buf, src, (size_t)n * kl_dtype_bytes(t, 1));
-    return lin_load(buf, t);
-}
-
-static inline __attribute__((always_inline))
-void lin_widen(float *dst, const uint8_t *src, KlDType t, int64_t n)
-{
-    int64_t i = 0;
-
-    for (; i + KL_VL <= n; i += KL_VL)
-        vec_store(dst + i, lin_load(src + (size_t)i * kl_dtype_bytes(t, 1), t));
-    if (i < n)
-        vec_store_n(dst + i, lin_load_n(src + (size_t)i * kl_dtype_bytes(t, 1), t, n - i), (int)(n - i));
-}
-
-static void widen(float *dst, KlWeight w, int64_t from, int64_t n)
-{
-    const uint8_t *src = (const uint8_t *)w.data + (size_t)from * kl_dtype_bytes(w.dtype, 1);
-
-    switch (w.dtype) {
-    case KL_F32: lin_widen(dst, src, KL_F32, n);  break;
-    case KL_F16: lin_widen(dst, src, KL_F16, n);  break;
-    default:     lin_widen(dst, src, KL_BF16, n); break;
-    }
-}
-
+#if KL_VL > 4                           /* the plain one has no gemv */
 static inline __attribute__((always_inline))
 float lin_dot(const float *x, const uint8_t *w, KlDType t, int64_t K)
 {
-    size_t step = KL_VL * kl_dtype_bytes(t, 1);
+    size_t step = kl_dtype_bytes(t, KL_VL);
     KlVec a[4] = { vec_set(0), vec_set(0), vec_set(0), vec_set(0) };
     float lane[KL_VL], sum = 0;
     int64_t k = 0;
@@ -94,29 +58,47 @@ float lin_dot(const float *x, const uint8_t *w, KlDType t, int64_t K)
     for (; k + 4 * KL_VL <= K; k += 4 * KL_VL, w += 4 * step) {
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
-            a[i] = vec_fma(vec_load(x + k + i * KL_VL), lin_load(w + (size_t)i * step, t), a[i]);
+            a[i] = vec_fma(vec_load(x + k + i * KL_VL), vec_load_as(w + (size_t)i * step, t), a[i]);
     }
     for (; k + KL_VL <= K; k += KL_VL, w += step)
-        a[0] = vec_fma(vec_load(x + k), lin_load(w, t), a[0]);
+        a[0] = vec_fma(vec_load(x + k), vec_load_as(w, t), a[0]);
     if (k < K)
-        a[1] = vec_fma(vec_load_n(x + k, (int)(K - k)), lin_load_n(w, t, K - k), a[1]);
+        a[1] = vec_fma(vec_load_n(x + k, (int)(K - k)), vec_load_as_n(w, t, K - k), a[1]);
     vec_store(lane, (a[0] + a[1]) + (a[2] + a[3]));
     for (int i = 0; i < KL_VL; i++)
         sum += lane[i];
     return sum;
 }
 
+/* The same for a format in blocks, which are widened a few at a time. */
+static float lin_dot_blocks(const float *x, KlWeight w, int64_t from, int64_t K)
+{
+    float part[LIN_BLOCKS], sum = 0;
+
+    for (int64_t k = 0; k < K; k += LIN_BLOCKS) {
+        int64_t n = kl_min64(K - k, LIN_BLOCKS);
+
+        kl_widen_blocks(part, w, from + k, n);
+        sum += lin_dot(x + k, (const uint8_t *)part, KL_F32, n);
+    }
+    return sum;
+}
+
 static void gemv(float *y, const float *x, KlWeight w, int64_t n0, int64_t n, int64_t K)
 {
-    size_t step = (size_t)K * kl_dtype_bytes(w.dtype, 1);
+    size_t step = kl_dtype_bytes(w.dtype, K);
     const uint8_t *row = (const uint8_t *)w.data + (size_t)n0 * step;
 
     for (int64_t i = 0; i < n; i++, row += step) {
         switch (w.dtype) {
-        case KL_F32: y[i] = lin_dot(x, row, KL_F32, K);  break;
-        case KL_F16: y[i] = lin_dot(x, row, KL_F16, K);  break;
-        default:     y[i] = lin_dot(x, row, KL_BF16, K); break;
+        case KL_F32:     y[i] = lin_dot(x, row, KL_F32, K);     break;
+        case KL_F16:     y[i] = lin_dot(x, row, KL_F16, K);     break;
+        case KL_BF16:    y[i] = lin_dot(x, row, KL_BF16, K);    break;
+        case KL_F8_E4M3: y[i] = lin_dot(x, row, KL_F8_E4M3, K); break;
+        case KL_F8_E5M2: y[i] = lin_dot(x, row, KL_F8_E5M2, K); break;
+        default:         y[i] = lin_dot_blocks(x, w, (n0 + i) * K, K);
         }
+        y[i] *= kl_row_scale(w, n0 + i);
     }
 }
 #endif

@@ -365,27 +365,6 @@ static void lincomb(KlExec *ex, float *out, const float *const *x, const double 
     kl_parallel(ex, kl_ceil_div(n, TILE), lincomb_tile, &p);
 }
 
-#if KL_VL > 4                           /* plain C has no half floats: ref stays */
-static void widen(float *out, KlWeight w, int64_t from, int64_t n)
-{
-    const char *in = (const char *)w.data + kl_dtype_bytes(w.dtype, from);
-    uint16_t last[KL_VL] = { 0 };
-    int64_t i = 0;
-    KlVec v;
-
-    if (w.dtype != KL_F16 && w.dtype != KL_BF16) {
-        kl_widen_plain(out, w, from, n);
-        return;
-    }
-    for (; i + KL_VL <= n; i += KL_VL)
-        vec_store(out + i, w.dtype == KL_F16 ? vec_load_f16(in + 2 * i) : vec_load_bf16(in + 2 * i));
-    if (i < n) {
-        memcpy(last, in + 2 * i, (size_t)(n - i) * 2);
-        v = w.dtype == KL_F16 ? vec_load_f16(last) : vec_load_bf16(last);
-        vec_store_n(out + i, v, (int)(n - i));
-    }
-}
-
 typedef struct Widen {
     float *out;
     KlWeight w;
@@ -399,7 +378,7 @@ static void convert_tile(void *arg, int64_t tile, int worker)
     int64_t from = tile * TILE;
 
     (void)worker;
-    widen(p->out + from, p->w, from, kl_min64(TILE, p->n - from));
+    KL_FN(kl_widen)(p->out + from, p->w, from, kl_min64(TILE, p->n - from));
 }
 
 static void convert(KlExec *ex, float *out, KlWeight w, int64_t n)
@@ -414,7 +393,7 @@ static void gather_row(void *arg, int64_t s, int worker)
     const Widen *p = arg;
 
     (void)worker;
-    widen(p->out + s * p->n, p->w, p->ids[s] * p->n, p->n);
+    KL_FN(kl_widen)(p->out + s * p->n, p->w, p->ids[s] * p->n, p->n);
 }
 
 static void gather(KlExec *ex, float *out, KlWeight table, const int32_t *ids, int64_t S, int64_t D)
@@ -423,7 +402,6 @@ static void gather(KlExec *ex, float *out, KlWeight table, const int32_t *ids, i
 
     kl_parallel(ex, S, gather_row, &p);
 }
-#endif
 
 void KL_FN(kl_rows_init)(KlKernels *k)
 {
@@ -434,8 +412,6 @@ void KL_FN(kl_rows_init)(KlKernels *k)
     k->gated_add = gated_add;
     k->activate = activate;
     k->lincomb = lincomb;
-#if KL_VL > 4
     k->convert = convert;
     k->gather = gather;
-#endif
 }

@@ -77,6 +77,18 @@ static inline KlVec vec_load_bf16(const void *p)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
 }
+/* As a half of the same bits, whose exponent's bias is 8 more. 0x7f, which is NaN, becomes all ones. */
+static inline KlVec vec_load_e4m3(const void *p)
+{
+    __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128(p)), nan = _mm256_set1_epi16(0x7f), em = _mm256_and_si256(b, nan);
+    __m256i h = _mm256_or_si256(_mm256_slli_epi16(_mm256_xor_si256(b, em), 8), _mm256_slli_epi16(em, 7));
+
+    return _mm512_cvtph_ps(_mm256_or_si256(h, _mm256_cmpeq_epi16(em, nan))) * vec_set(256);
+}
+static inline KlVec vec_load_e5m2(const void *p)
+{
+    return _mm512_cvtph_ps(_mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(p)), 8));
+}
 static inline KlVecD vecd_zero(void) { return (KlVecD){ _mm512_setzero_pd(), _mm512_setzero_pd() }; }
 static inline KlVecD vecd_from(KlVec x)
 {
@@ -143,6 +155,17 @@ static inline KlVec vec_load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loa
 static inline KlVec vec_load_bf16(const void *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+static inline KlVec vec_load_e4m3(const void *p)
+{
+    __m128i b = _mm_cvtepu8_epi16(_mm_loadl_epi64(p)), nan = _mm_set1_epi16(0x7f), em = _mm_and_si128(b, nan);
+    __m128i h = _mm_or_si128(_mm_slli_epi16(_mm_xor_si128(b, em), 8), _mm_slli_epi16(em, 7));
+
+    return _mm256_cvtph_ps(_mm_or_si128(h, _mm_cmpeq_epi16(em, nan))) * vec_set(256);
+}
+static inline KlVec vec_load_e5m2(const void *p)
+{
+    return _mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(_mm_loadl_epi64(p)), 8));
 }
 static inline KlVecD vecd_zero(void) { return (KlVecD){ _mm256_setzero_pd(), _mm256_setzero_pd() }; }
 static inline KlVecD vecd_from(KlVec x)
@@ -233,6 +256,34 @@ static inline KlVec vecd_to_f32(KlVecD x)
 #endif
 
 #define KL_NR (2 * KL_VL)               /* columns of a GEMM tile */
+
+#if KL_VL > 4                           /* the plain one has no half floats */
+/* A dtype that vec_load_as() loads: elements by themselves. */
+static inline int vec_loads(KlDType t) { return t <= KL_F8_E5M2; }
+
+/* KL_VL elements in f32, without their scale. t is a constant after inlining. */
+static inline __attribute__((always_inline))
+KlVec vec_load_as(const uint8_t *p, KlDType t)
+{
+    switch (t) {
+    case KL_F32:     return vec_load((const float *)(const void *)p);
+    case KL_F16:     return vec_load_f16(p);
+    case KL_BF16:    return vec_load_bf16(p);
+    case KL_F8_E4M3: return vec_load_e4m3(p);
+    default:         return vec_load_e5m2(p);
+    }
+}
+
+/* n < KL_VL elements, zeros behind them. */
+static inline __attribute__((always_inline))
+KlVec vec_load_as_n(const uint8_t *p, KlDType t, int64_t n)
+{
+    uint8_t buf[KL_VL * 4] = { 0 };
+
+    memcpy(buf, p, kl_dtype_bytes(t, n));
+    return vec_load_as(buf, t);
+}
+#endif
 
 static inline KlVecD vecd_add(KlVecD x, KlVecD y) { return (KlVecD){ x.a + y.a, x.b + y.b }; }
 static inline KlVecD vecd_sub(KlVecD x, KlVecD y) { return (KlVecD){ x.a - y.a, x.b - y.b }; }

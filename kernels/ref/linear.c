@@ -40,11 +40,6 @@ static float row_scale(const float *x, int64_t K, float *by)
     return kl_i8_scale(max, by);
 }
 
-static float weight_scale(const KlWeight *w, int64_t n)
-{
-    return !w->scale ? 1 : w->scale[w->scale_group ? n : 0];
-}
-
 static void dot_chunk(double *restrict acc, const float *restrict x, const double *restrict w, int kb)
 {
     double a[NB];
@@ -110,7 +105,7 @@ static void linear_tile(void *arg, int64_t tile, int thread)
     }
     for (int m = 0; m < mb; m++) {
         for (int j = 0; j < nb && p->w.dtype == KL_I8; j++)
-            acc[m * NB + j] *= (double)scale[m] * weight_scale(&p->w, n0 + j);
+            acc[m * NB + j] *= (double)scale[m] * kl_row_scale(p->w, n0 + j);
         store_row(p, m0 + m, n0, nb, acc + m * NB);
     }
 }

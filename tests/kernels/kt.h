@@ -24,6 +24,7 @@
 #include <math.h>
 
 #include "kernels/kernels.h"
+#include "kt_stored.h"
 #include "tests/check.h"
 #include "tools/synth.h"
 
@@ -190,14 +191,19 @@ static inline float *kt_random(size_t n, uint64_t seed, int kind)
 }
 
 /** A weight of n random elements, starting one element past the alignment of malloc; free(*mem). values: the same
- *  in f32, decoded by arithmetic rather than by bits. */
+ *  in f32, decoded by arithmetic rather than by bits (blocks: see kt_stored.h). kind counts for whole floats only. */
 static inline KlWeight kt_weight(size_t n, uint64_t seed, int kind, KlDType dtype, void **mem, float **values)
 {
-    float *f = kt_random(n, seed, kind);
+    float *f;
     size_t bytes = kl_dtype_bytes(dtype, 1);
-    char *p = malloc((n + 1) * bytes);
-    KlWeight w = { .data = p + bytes, .dtype = dtype };
+    char *p;
+    KlWeight w = { .dtype = dtype };
 
+    if (dtype > KL_BF16)
+        return kt_stored(n, seed, dtype, mem, values);
+    f = kt_random(n, seed, kind);
+    p = malloc((n + 1) * bytes);
+    w.data = p + bytes;
     for (size_t i = 0; i < n; i++) {
         uint32_t u;
         uint16_t h = 0;

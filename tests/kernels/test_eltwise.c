@@ -179,6 +179,27 @@ static void run_convert(Kt *t, const void *arg, float *out)
     kt_output_2d(t, out, y, 1, d->n, d->n);
 }
 
+static int may_scale(KlWeight w)
+{
+    return w.dtype == KL_F8_E4M3 || w.dtype == KL_F8_E5M2 || w.dtype == KL_I8;
+}
+
+/* One scale, or one for every `group` elements; the other dtypes have none. */
+static void give_scale(KlWeight *w, int64_t group)
+{
+    static float scale[2000];
+
+    for (int i = 0; i < 2000; i++)
+        scale[i] = 0.37f + (float)i / 711;
+    w->scale = may_scale(*w) ? scale : NULL;
+    w->scale_group = may_scale(*w) ? group : 0;
+}
+
+static float scaled(KlWeight w, float value, int64_t i)
+{
+    return w.scale ? value * w.scale[w.scale_group ? i / w.scale_group : 0] : value;
+}
+
 /* Every one of the 65536 half floats; f32 are bytes. */
 static void test_convert(const KtTable *table)
 {
@@ -201,15 +222,19 @@ static void test_convert(const KtTable *table)
         kt_case(table, dtype == KL_F16 ? "f16" : "bf16", run_convert, &d, 65536, want, tol);
     }
     for (size_t i = 0; i < KT_LEN(sizes); i++)
-        for (int dtype = KL_F32; dtype <= KL_BF16; dtype++) {
-            Data d = { .n = sizes[i] };
+        for (int dtype = KL_F32; dtype < KL_DTYPE_NB; dtype++) {
+            int64_t block = kl_dtype_block((KlDType)dtype);
+            Data d = { .n = (sizes[i] + block - 1) / block * block };
             void *mem;
             float *values;
 
             d.w = kt_weight(d.n, 3, KT_SPIKES, dtype, &mem, &values);
-            for (int64_t j = 0; j < d.n; j++)
-                want[j] = values[j];
-            kt_case(table, "sizes", run_convert, &d, d.n, want, tol);
+            for (int64_t group = 0; group <= (may_scale(d.w) ? 37 : 0); group += 37) {
+                give_scale(&d.w, group);
+                for (int64_t j = 0; j < d.n; j++)
+                    want[j] = scaled(d.w, values[j], j);
+                kt_case(table, kl_dtype_info((KlDType)dtype)->name, run_convert, &d, d.n, want, tol);
+            }
             free(mem), free(values);
         }
 }
@@ -229,21 +254,22 @@ static void test_gather(const KtTable *table)
     static const int widths[] = { 1, 3, 8, 17, 33, 130, 512 };
 
     for (size_t i = 0; i < KT_LEN(widths); i++)
-        for (int dtype = KL_F32; dtype <= KL_BF16; dtype++) {
-            int rows = 23;
-            Data d = { .S = 37, .D = widths[i] };
+        for (int dtype = KL_F32; dtype < KL_DTYPE_NB; dtype++) {
+            int rows = 23, block = kl_dtype_block((KlDType)dtype);
+            Data d = { .S = 37, .D = (widths[i] + block - 1) / block * block };
             double *want = malloc(d.S * d.D * sizeof(*want)), *tol = calloc(d.S * d.D, sizeof(*tol));
             void *mem;
             float *values;
             char label[64];
 
             d.w = kt_weight((size_t)rows * d.D, 3, KT_EVEN, dtype, &mem, &values);
+            give_scale(&d.w, d.D);
             for (int s = 0; s < d.S; s++) {
                 d.ids[s] = s == 0 ? rows - 1 : s * 7 % rows;
                 for (int64_t j = 0; j < d.D; j++)
-                    want[s * d.D + j] = values[d.ids[s] * d.D + j];
+                    want[s * d.D + j] = scaled(d.w, values[d.ids[s] * d.D + j], d.ids[s] * d.D + j);
             }
-            snprintf(label, sizeof(label), "D %d dtype %d", widths[i], dtype);
+            snprintf(label, sizeof(label), "D %d %s", (int)d.D, kl_dtype_info((KlDType)dtype)->name);
             kt_case(table, label, run_gather, &d, d.S * d.D, want, tol);
             free(mem), free(values), free(want), free(tol);
         }
