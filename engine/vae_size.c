@@ -88,14 +88,18 @@ size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W)
     for (int i = 0; i < h->n; i++) {
         const KlVaeStage *st = &h->stage[i];
         const bool time = st->kind == KL_VAE_UP_TIME;
-        double in = (double)R * W * st->in, out, begins = st->kind == KL_VAE_KEEP ? in : 0;
+        double in = (double)R * W * st->in, out, begins = st->kind == KL_VAE_KEEP ? in : 0, folded = 0;
 
         for (int j = 0; j < KL_VAE_CONVS; j++)
             if (st->conv[j].w.data)
                 packed += (double)st->conv[j].ic * st->conv[j].oc * st->conv[j].kt * st->conv[j].kh * st->conv[j].kw;
         pasts += past(st, R, W);
         if (st->kind == KL_VAE_FOLD)
-            begins = (double)(R / st->shuffle.f) * (W / st->shuffle.f) * st->shuffle.D;
+            folded = (double)(R / st->shuffle.f) * (W / st->shuffle.f) * st->shuffle.D;
+        if (folded && st->shuffle.T == 2)   /* stays until the second picture comes */
+            pasts += folded;
+        else if (folded)
+            begins = folded;
         kept = begins ? begins : kept;
         kl_vae_out_size(st, &R, &W);
         out = (double)R * W * st->out;

@@ -250,6 +250,43 @@ static void test_memory_is_bounded(int model, int R, int W)
     model_close(&m);
 }
 
+/* The same of an encoder, for latents of R x W. */
+static void test_encoder_memory(int model, int R, int W)
+{
+    const GoldenTable *t = &tables[1];
+    int latents = 0;
+    KlVaeStream s = { .sink = drop, .opaque = &latents };
+    size_t bytes = 0, estimate, packed;
+    const Case c = { .model = model };
+    int f, step;
+    Model m;
+
+    REQUIRE(model_open(&m, &diag, t, &c) == 0, "%s", diag.error);
+    R *= kl_vae_space_factor(m.vae);
+    W *= kl_vae_space_factor(m.vae);
+    step = kl_vae_time_factor(m.vae);
+    REQUIRE(kl_vae_stream_open(&s, &diag, m.vae->enc, t->ex, R, W) == 0, "%s", diag.error);
+    for (f = 0; f < 1 + 6 * step; f++) {
+        float *x = kl_vae_take(&s, &diag, (int64_t)R * W * 3);
+
+        REQUIRE(x, "%s", diag.error);
+        t->k.mem_zero(t->ex, x, sizeof(*x) * 3 * (size_t)R * (size_t)W);
+        REQUIRE(kl_vae_push(&s, &diag, x) == 0, "%s", diag.error);
+        if (f == 3 * step)
+            bytes = s.pool_peak;
+    }
+    CHECK(latents == 7, "%d latent frames", latents);
+    CHECK(s.pool_peak == bytes, "%zu bytes after %d pictures, %zu after %d", bytes, 3 * step + 1, s.pool_peak, f);
+    packed = packed_bytes(m.vae->enc);
+    estimate = kl_vae_encoder_bytes(m.vae, R, W);
+    printf("# %s encoding %dx%d: %zu bytes of pictures, estimated %.3f times that\n", model_name[model], W, R, bytes,
+           (double)(estimate - packed) / (double)bytes);
+    CHECK(estimate >= packed + bytes && (double)(estimate - packed) <= 1.1 * (double)bytes,
+          "%zu bytes are estimated, %zu + %zu are held", estimate, packed, bytes);
+    kl_vae_stream_close(&s);
+    model_close(&m);
+}
+
 /* A picture's consumer may stop a decoder, which then stays stopped. */
 static void test_stop(void)
 {
@@ -521,6 +558,8 @@ int main(void)
     for (int i = 0; i < MODELS; i++) {
         snprintf(name, sizeof(name), "test_memory_is_bounded_%s", model_name[i]);
         NAMED(name, test_memory_is_bounded(i, 3, 4));
+        snprintf(name, sizeof(name), "test_encoder_memory_%s", model_name[i]);
+        NAMED(name, test_encoder_memory(i, 3, 4));
     }
     RUN(test_stop);
     RUN(test_cancel);
