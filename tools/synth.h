@@ -54,6 +54,8 @@ static inline void synth_rule(const char *name, int ndim, const int64_t *shape, 
         *amp = 0.25;
     } else if (synth_ends(name, "scale_shift_table"))
         *amp = 0.3;
+    else if (synth_ends(name, "pos_embed"))
+        *amp = 0.5;
     else if (strstr(name, "relative_attention_bias") || !strcmp(name, "shared.weight"))
         *amp = 1;
     else

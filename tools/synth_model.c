@@ -236,12 +236,45 @@ void synth_list_vae(const KlVaeConfig *c, SynthFn fn, void *opaque)
     list_decoder(&o, c);
 }
 
+void synth_list_image_encoder(const KlImageEncoderConfig *c, SynthFn fn, void *opaque)
+{
+    static const char *const norms[] = { "layer_norm1", "layer_norm2" };
+    static const char *const proj[] = { "q_proj", "k_proj", "v_proj", "out_proj" };
+    const Out o = { fn, opaque };
+    const int64_t dim = c->dim;
+    char name[64];
+
+    tell(&o, SHAPE(dim), "embeddings.class_embedding");
+    tell(&o, SHAPE(dim, 3, c->patch_px, c->patch_px), "embeddings.patch_embedding.weight");
+    tell(&o, SHAPE(kl_image_encoder_tokens(c), dim), "embeddings.position_embedding.weight");
+    for (int i = 0; i < 2; i++) {
+        tell(&o, SHAPE(dim), "%s.weight", i ? "post_layernorm" : "pre_layrnorm");
+        tell(&o, SHAPE(dim), "%s.bias", i ? "post_layernorm" : "pre_layrnorm");
+    }
+    for (int i = 0; i < c->layers; i++) {
+        for (int j = 0; j < 4; j++) {
+            snprintf(name, sizeof(name), "encoder.layers.%d.self_attn.%s", i, proj[j]);
+            tell_linear(&o, name, dim, dim);
+        }
+        for (int j = 0; j < 2; j++) {
+            tell(&o, SHAPE(dim), "encoder.layers.%d.%s.weight", i, norms[j]);
+            tell(&o, SHAPE(dim), "encoder.layers.%d.%s.bias", i, norms[j]);
+        }
+        snprintf(name, sizeof(name), "encoder.layers.%d.mlp.fc1", i);
+        tell_linear(&o, name, c->ffn, dim);
+        snprintf(name, sizeof(name), "encoder.layers.%d.mlp.fc2", i);
+        tell_linear(&o, name, dim, c->ffn);
+    }
+}
+
 void synth_list(SynthPart part, const void *cfg, SynthFn fn, void *opaque)
 {
     if (part == SYNTH_TEXT_ENCODER)
         synth_list_text_encoder(cfg, fn, opaque);
     else if (part == SYNTH_DIT)
         synth_list_dit(cfg, fn, opaque);
+    else if (part == SYNTH_IMAGE_ENCODER)
+        synth_list_image_encoder(cfg, fn, opaque);
     else
         synth_list_vae(cfg, fn, opaque);
 }

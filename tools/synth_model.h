@@ -10,6 +10,7 @@
 #define KL_SYNTH_MODEL_H
 
 #include "engine/dit.h"
+#include "engine/image_encoder.h"
 #include "engine/text_encoder.h"
 #include "engine/vae.h"
 
@@ -19,8 +20,9 @@ typedef void (*SynthFn)(void *opaque, const char *name, int ndim, const int64_t 
 void synth_list_text_encoder(const KlTextEncoderConfig *c, SynthFn fn, void *opaque);
 void synth_list_dit(const KlDitConfig *c, SynthFn fn, void *opaque);
 void synth_list_vae(const KlVaeConfig *c, SynthFn fn, void *opaque);
+void synth_list_image_encoder(const KlImageEncoderConfig *c, SynthFn fn, void *opaque);
 
-typedef enum SynthPart { SYNTH_TEXT_ENCODER, SYNTH_DIT, SYNTH_VAE } SynthPart;
+typedef enum SynthPart { SYNTH_TEXT_ENCODER, SYNTH_DIT, SYNTH_VAE, SYNTH_IMAGE_ENCODER } SynthPart;
 
 /** The same by part; cfg is the part's config. */
 void synth_list(SynthPart part, const void *cfg, SynthFn fn, void *opaque);

@@ -33,6 +33,8 @@ def rule(name, shape):
         return 1.0, 0.25
     if name.endswith("scale_shift_table"):
         return 0.0, 0.3
+    if name.endswith("pos_embed"):
+        return 0.0, 0.5
     if "relative_attention_bias" in name or name == "shared.weight":
         return 0.0, 1.0
     return 0.0, math.sqrt(3.0 / fan_in)
