@@ -62,8 +62,6 @@ KlWindow kl_window_at(const KlWindowPlan *p, int index, int done)
     }
     share = KL_MIN(KL_CEIL_DIV(rest, left), capacity(p, w.lead, w.trail_cover));
     share = KL_MAX(share, rest - later);
-    if (left > 1 && !index)             /* the next window goes on from so many */
-        share = KL_MAX(share, p->context - p->lead);
     known = w.lead + w.trail_cover;
     w.F = (int)(1 + KL_CEIL_DIV(known + share - 1, p->unit));
     w.fresh = (int)(1 + (int64_t)(w.F - 1) * p->unit - known);
