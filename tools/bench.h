@@ -23,7 +23,8 @@ typedef struct Bench {
     double peak, peak_core;             /* GFLOP/s of sgemm: by wall time, by processor time of one core */
     const char *stages;
     KlDitConfig dit;
-    KlVaeConfig vae;
+    KlVaeConfig vae, vae22;             /* the model's, Wan 2.2's */
+    int space;                          /* pixels per latent of the model's VAE */
     KlTextEncoderConfig text;
     const char *model;
 } Bench;

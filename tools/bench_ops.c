@@ -194,6 +194,27 @@ static void bench_conv(Bench *b, const KlConvDesc *d)
     free(w);
 }
 
+static void bench_shuffle(Bench *b, int up, const KlShuffle *shape)
+{
+    KlShuffle p = *shape;
+    size_t fine = (size_t)p.R * p.W * p.f * p.f * p.C, coarse = (size_t)p.R * p.W * p.D;
+    float *x = bench_alloc_f32(up ? coarse : fine), *y = bench_alloc_f32(up ? fine : coarse);
+    Timer best = { 0 };
+
+    p.x = x;
+    p.y = y;
+    for (int i = 0; i < b->reps + 1; i++) {
+        Timer at = bench_start();
+
+        (up ? b->k.shuffle_up : b->k.shuffle_down)(b->ex, &p);
+        bench_keep_best(&best, bench_stop(at));
+    }
+    printf("  shuffle_%-4s %4d x %4d x %4d <-> %4d %8.3f ms %7.1f GB/s of the fine picture\n", up ? "up" : "down",
+           p.R * p.f, p.W * p.f, p.C, p.D, 1e3 * best.wall, 4e-9 * (double)fine / best.wall);
+    free(x);
+    free(y);
+}
+
 void bench_single_ops(Bench *b)
 {
     static const KlConvDesc conv[] = {
@@ -202,6 +223,13 @@ void bench_single_ops(Bench *b)
         { 192, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 64, 64 },  { 192, 192, 3, 3, 3, 1, 1, 1, 1, 1, 0, 128, 128 },
         { 192, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 128, 128 }, { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256 },
         { 96, 3, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256 },   { 96, 96, 1, 3, 3, 2, 0, 0, 1, 1, 0, 256, 256 },
+    };
+    static const KlShuffle shuffle[] = {        /* three ways up, two down */
+        { .R = 32, .W = 32, .C = 1024, .D = 1024, .f = 2, .T = 2 },
+        { .R = 64, .W = 64, .C = 512, .D = 1024, .f = 2, .T = 1 },
+        { .R = 256, .W = 256, .C = 3, .D = 12, .f = 2, .T = 1, .by_columns = 1 },
+        { .R = 128, .W = 128, .C = 160, .D = 160, .f = 2, .T = 1 },
+        { .R = 64, .W = 64, .C = 160, .D = 320, .f = 2, .T = 2 },
     };
 
     printf("single ops\n");
@@ -222,4 +250,6 @@ void bench_single_ops(Bench *b)
     bench_attention(b, 1024, 1024, 1, 384);
     for (size_t i = 0; i < sizeof(conv) / sizeof(conv[0]); i++)
         bench_conv(b, &conv[i]);
+    for (size_t i = 0; i < sizeof(shuffle) / sizeof(shuffle[0]); i++)
+        bench_shuffle(b, i < 3, &shuffle[i]);
 }

@@ -107,7 +107,7 @@ static int failed(const Bench *b)
 static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frames)
 {
     const KlDitConfig *c = &b->dit;
-    int F = (frames - 1) / 4 + 1, R = height / 8, W = width / 8, ret = -1;
+    int F = (frames - 1) / 4 + 1, R = height / b->space, W = width / b->space, ret = -1;
     size_t n = (size_t)c->in_ch * F * R * W;
     float *z = bench_alloc_f32(n), *v = bench_alloc_f32(n);
     float *ctx = bench_alloc_f32((size_t)b->text_tokens * c->text_dim);
@@ -179,10 +179,10 @@ static int count_picture(void *opaque, const float *x)
     return 0;
 }
 
-static int vae_clip(Bench *b, const KlVae *vae, int width, int height)
+static int vae_clip(Bench *b, const KlVae *vae, const KlVaeConfig *cfg, int width, int height)
 {
     int R = height / kl_vae_space_factor(vae), W = width / kl_vae_space_factor(vae), n = 0, ret = -1;
-    float *z = bench_alloc_f32((size_t)b->vae.z_dim * R * W);
+    float *z = bench_alloc_f32((size_t)cfg->z_dim * R * W);
     KlVaeDecoder *dec = NULL;
     Timer first, later = { 0 }, at = { 0 };
     char what[64];
@@ -214,7 +214,7 @@ end:
     return ret < 0 ? failed(b) : 0;
 }
 
-static int stage_vae(Bench *b, const int (*size)[3], int n_sizes)
+static int stage_vae(Bench *b, const KlVaeConfig *cfg, const int (*size)[3], int n_sizes)
 {
     KlWeights *w;
     KlVae *vae = NULL;
@@ -222,14 +222,15 @@ static int stage_vae(Bench *b, const int (*size)[3], int n_sizes)
     double gib;
     int ret = 0;
 
-    printf("VAE, base dimension %d, f32 weights\n", b->vae.base_dim);
-    w = make_weights(SYNTH_VAE, &b->vae, KL_F32, &mem, &gib);
+    printf("VAE%s, base dimension %d, latents of %d channels, f32 weights\n", cfg->residual ? " of Wan 2.2" : "",
+           cfg->base_dim, cfg->z_dim);
+    w = make_weights(SYNTH_VAE, cfg, KL_F32, &mem, &gib);
     if (!w)
         return 0;
-    if (kl_vae_create(&b->diag, &vae, &b->k, w, &b->vae) < 0)
+    if (kl_vae_create(&b->diag, &vae, &b->k, w, cfg) < 0)
         ret = failed(b);
     for (int i = 0; i < n_sizes && !ret; i++) {
-        ret = vae_clip(b, vae, size[i][0], size[i][1]);
+        ret = vae_clip(b, vae, cfg, size[i][0], size[i][1]);
         if (!ret)
             bench_print_memory(gib);
     }
@@ -284,16 +285,34 @@ static int stage_text(Bench *b)
 
 /* -- the program -- */
 
+static KlVaeConfig vae_21(void)
+{
+    return (KlVaeConfig){ .base_dim = 96, .z_dim = 16, .levels = 4, .dim_mult = { 1, 2, 4, 4 }, .res_blocks = 2,
+                          .temporal_down = { false, true, true } };
+}
+
+static KlVaeConfig vae_22(void)
+{
+    return (KlVaeConfig){ .base_dim = 160, .decoder_dim = 256, .z_dim = 48, .levels = 4, .dim_mult = { 1, 2, 4, 4 },
+                          .res_blocks = 2, .temporal_down = { false, true, true }, .residual = true, .patch = 2 };
+}
+
+static void unit_statistics(KlVaeConfig *c)
+{
+    for (int i = 0; i < c->z_dim; i++)
+        c->std[i] = 1;
+}
+
 static int set_model(Bench *b, const char *model)
 {
     char path[4096];
 
     b->model = model;
     b->text = (KlTextEncoderConfig){ 256384, 4096, 64, 64, 10240, 24, 32, 128, 1e-6f };     /* UMT5-XXL */
-    b->vae = (KlVaeConfig){ .base_dim = 96, .z_dim = 16, .levels = 4, .dim_mult = { 1, 2, 4, 4 }, .res_blocks = 2,
-                            .temporal_down = { false, true, true } };                       /* Wan 2.1 */
-    for (int i = 0; i < b->vae.z_dim; i++)
-        b->vae.std[i] = 1;
+    b->vae = !strcmp(model, "5B") ? vae_22() : vae_21();
+    b->vae22 = vae_22();
+    unit_statistics(&b->vae);
+    unit_statistics(&b->vae22);
     b->dit = (KlDitConfig){ .dim = 1536, .heads = 12, .head_dim = 128, .ffn = 8960, .layers = 30, .in_ch = 16,
                             .out_ch = 16, .text_dim = 4096, .text_len = 512, .freq_dim = 256, .patch_h = 2,
                             .patch_w = 2, .eps = 1e-6f, .cross_attn_norm = true, .rope_max_len = 1024 };
@@ -304,6 +323,13 @@ static int set_model(Bench *b, const char *model)
         b->dit.heads = 40;
         b->dit.ffn = 13824;
         b->dit.layers = 40;
+        return 0;
+    }
+    if (!strcmp(model, "5B")) {
+        b->dit.dim = 3072;
+        b->dit.heads = 24;
+        b->dit.ffn = 14336;
+        b->dit.in_ch = b->dit.out_ch = 48;
         return 0;
     }
     snprintf(path, sizeof(path), "%s/transformer/config.json", model);
@@ -335,10 +361,10 @@ static void usage(FILE *f, int threads)
 {
     fprintf(f, "usage: kling-bench [options]\n"
             "Speed and memory of a model's parts with random weights, against oneDNN's sgemm.\n\n"
-            "  --model NAME     1.3B, 14B, or a folder of configs in the diffusers layout [1.3B]\n"
+            "  --model NAME     1.3B, 14B, 5B (Wan 2.2 TI2V), or a folder of configs in the diffusers layout [1.3B]\n"
             "  --size WxH       picture, instead of 256x256 (5 frames) and 480x832 (1 frame)\n"
             "  --frames N       with --size, 4k+1 [5]\n"
-            "  --stages LIST    of dit,vae,text [dit,vae,text]\n"
+            "  --stages LIST    of dit,vae,vae22,text; vae22: that of Wan 2.2, at the first size [all]\n"
             "  --layers N       at most N layers of the transformer and of the text encoder [all]\n"
             "  --tokens N       of the prompt [512]\n"
             "  --reps N         best of N [2]\n"
@@ -363,6 +389,28 @@ static int set_kernels(Bench *b, const char *name)
     return 0;
 }
 
+static bool has_stage(const Bench *b, const char *stage)
+{
+    const size_t n = strlen(stage);
+
+    for (const char *s = b->stages; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+        if (!strncmp(s, stage, n) && (!s[n] || s[n] == ','))
+            return true;
+    return false;
+}
+
+/* A picture's sides must be whole patches of latents, of every VAE that is measured. */
+static bool size_fits(Bench *b, const int size[3])
+{
+    int space = 1 << (b->vae.levels - 1), unit;
+
+    b->space = space *= b->vae.patch ? b->vae.patch : 1;
+    unit = space * KL_MAX(b->dit.patch_h, b->dit.patch_w);
+    if (size[0] % unit || size[1] % unit)
+        fprintf(stderr, "kling-bench: %dx%d: sides must be multiples of %d\n", size[0], size[1], unit);
+    return size[0] % unit == 0 && size[1] % unit == 0;
+}
+
 static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
 {
     KlExecParams p = { .threads = b->threads };
@@ -378,11 +426,13 @@ static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
     measure_peak(b);
     if (ops_only)
         bench_single_ops(b);
-    if (!ops_only && strstr(b->stages, "dit"))
+    if (!ops_only && has_stage(b, "dit"))
         ret |= stage_dit(b, size, n_sizes);
-    if (!ops_only && strstr(b->stages, "vae"))
-        ret |= stage_vae(b, size, n_sizes);
-    if (!ops_only && strstr(b->stages, "text"))
+    if (!ops_only && has_stage(b, "vae"))
+        ret |= stage_vae(b, &b->vae, size, n_sizes);
+    if (!ops_only && has_stage(b, "vae22") && !b->vae.residual)
+        ret |= stage_vae(b, &b->vae22, size, 1);
+    if (!ops_only && has_stage(b, "text"))
         ret |= stage_text(b);
     b->k.exec_destroy(&b->ex);
     return ret;
@@ -396,9 +446,9 @@ int main(int argc, char **argv)
         { "kernels", 1, NULL, 'k' }, { "ops", 0, NULL, 'o' }, { "ops-only", 0, NULL, 'O' }, { "help", 0, NULL, 'h' },
         { 0 },
     };
-    static const int usual[2][3] = { { 256, 256, 5 }, { 832, 480, 1 } };
+    static const int usual[2][3] = { { 256, 256, 5 }, { 832, 480, 1 } };    /* multiples of 32: fit every model */
     Bench b = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .reps = 2, .text_tokens = 512,
-                .stages = "dit,vae,text" };
+                .stages = "dit,vae,vae22,text" };
     int one[1][3] = { { 0, 0, 5 } }, ops_only = 0, bad = 0, o;
     const char *model = "1.3B", *kernels = "best";
 
@@ -427,6 +477,8 @@ int main(int argc, char **argv)
     }
     if (set_model(&b, model) < 0)
         return 1;
+    if (!size_fits(&b, one[0]))
+        return 2;
     if (b.layers > 0 && b.layers < b.dit.layers)
         b.dit.layers = b.layers;
     if (b.layers > 0 && b.layers < b.text.layers)
