@@ -387,7 +387,7 @@ int kling_job_set_prompt(KlingJob *job, const char *prompt, const char *negative
         return job->status < 0 ? job->status : KLING_OK;
     if ((ret = replace_prompt(job, &job->params.prompt, prompt ? prompt : "", 0)) < 0 ||
         (negative_prompt && (ret = replace_prompt(job, &job->params.negative_prompt, negative_prompt, 1)) < 0))
-        return settle(job, ret);
+        return ret;                     /* without an end to the job: its frame callback may be running */
     return KLING_OK;
 }
 

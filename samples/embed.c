@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *     cc embed.c -o embed $(pkg-config --cflags --libs kling)
- *     ./embed MODEL "a red ball on the grass" [SEED] > clip.ppm
+ *     ./embed MODEL "a red ball on the grass" [SEED [FRAMES]] > clip.ppm
  *     ffplay -f image2pipe -c:v ppm clip.ppm
  */
 #include <inttypes.h>
@@ -32,7 +32,8 @@ static void on_log(void *opaque, enum KlingLogLevel level, const char *line)
 static void on_progress(void *opaque, const KlingProgress *p)
 {
     (void)opaque;
-    fprintf(stderr, "\r%s %d/%d  %.2f s a step ", p->stage, p->step, p->steps, p->step_seconds);
+    fprintf(stderr, "\rpart %d of %d: %s %d/%d  %.2f s a step ", p->window + 1, p->windows, p->stage, p->step,
+            p->steps, p->step_seconds);
 }
 
 static unsigned char to_byte(float x)
@@ -63,7 +64,7 @@ int main(int argc, char **argv)
     int ret;
 
     if (argc < 3) {
-        fprintf(stderr, "usage: %s MODEL PROMPT [SEED] > clip.ppm\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL PROMPT [SEED [FRAMES]] > clip.ppm\n", argv[0]);
         return 2;
     }
     kling_model_params_default(&mp);
@@ -73,6 +74,7 @@ int main(int argc, char **argv)
         kling_params_default(model, &p);
         p.prompt = argv[2];
         p.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
+        p.frames = argc > 4 ? atoi(argv[4]) : p.frames;     /* any number, where the model can go on from pictures */
         p.progress = on_progress;
         ret = kling_job_create(model, &running, &p);
     }

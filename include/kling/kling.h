@@ -201,14 +201,18 @@ typedef struct KlingParams {
     const char *negative_prompt;         /* UTF-8; NULL or "" is allowed; unused when guidance is 1 */
     int width_px, height_px;             /* even, 16..8192 */
     int frames;                          /* new pictures to give, 1..INT_MAX. More than one window are made window
-                                            by window, each going on from the end of the one before; a length that
-                                            the model cannot make is rounded up and the rest dropped */
+                                            by window, each going on from the end of the one before, in the memory
+                                            of one window. A length that the model cannot make is rounded up and the
+                                            last ones dropped; before a trail ones here and there, so that both ends
+                                            join. None is when frames is a multiple of frame_multiple, plus 1 without
+                                            a lead */
     int steps;                           /* 1..1000 */
     float guidance;                      /* classifier-free guidance scale, 0..100; 1 turns it off */
     float shift;                         /* flow shift, > 0..100 */
     enum KlingSampler sampler;
     enum KlingRng rng;
-    uint64_t seed;
+    uint64_t seed;                       /* of the first window's noise; window i takes output 2i of the splitmix64
+                                            generator that starts at it */
     int threads;                         /* 0: one per core */
     enum KlingPrecision precision;
     unsigned flags;                      /* KLING_FLAG_* */
@@ -222,7 +226,8 @@ typedef struct KlingParams {
     int nb_trail;                        /* 0: none */
     int context_frames;                  /* pictures that each later window goes on from; 0: the model's lead_frames */
     float drift_guard;                   /* 0..1: how much the colours of each later window are held to those of
-                                            the first, against drift; 0 turns it off */
+                                            the first (since the prompt changed), and how much its context is noised
+                                            (at 1 to the level 0.02), against drift; 0 turns it off */
     KlingProgressFn progress;            /* NULL: none */
     void *progress_opaque;               /* must outlive the job */
     KlingLogFn log;                      /* this job's log; NULL: the context's */
@@ -235,7 +240,7 @@ struct KlingFrame {
     const float *data[3];                /* R, G, B: height_px rows of stride floats */
     ptrdiff_t stride;                    /* in floats */
     int width_px, height_px;
-    int index;                           /* 0, 1, 2, ... */
+    int index;                           /* 0, 1, 2, ... of all that are given */
     double step_ms;                      /* mean milliseconds per denoising step of this clip; not read of a lead or
                                             trail, nor is index */
 };
@@ -257,8 +262,9 @@ KLING_API void kling_job_destroy(KlingJob **job);
  *  on this job. KLING_OK, KLING_EOF after the last frame, or an error, after
  *  which every further call returns the same error. */
 KLING_API int  kling_job_next_frame(KlingJob *job, const KlingFrame **frame);
-/** From the next window on: the prompt and, when not NULL, the negative prompt. Copied. In the thread that uses the
- *  job, between two calls. A job whose last window has begun keeps its prompt, which is not an error. */
+/** From the next window on: the prompt (NULL is "") and, when not NULL, the negative prompt. Copied. In the thread that
+ *  uses the job, between two calls, or from its frame callback. A job whose last window has begun keeps its prompt,
+ *  which is not an error; out of memory is one, but does not end the job. */
 KLING_API int  kling_job_set_prompt(KlingJob *job, const char *prompt, const char *negative_prompt);
 /** The same, pushed: calls fn for each remaining frame. KLING_OK at the end. */
 KLING_API int  kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque);

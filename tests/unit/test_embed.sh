@@ -27,6 +27,11 @@ judge clip $?
     cmp -s "$tmp/a.ppm" "$tmp/b.ppm" && ! cmp -s "$tmp/a.ppm" "$tmp/c.ppm"
 judge seed $?
 
+"$BUILD/bin/kling-synth" tests/models/extend "$tmp/extend" 1 > "$tmp/log" 2>&1 &&
+    "$BUILD/samples/embed" "$tmp/extend" "a red ball" 7 60 > "$tmp/e.ppm" 2> "$tmp/log" &&
+    [ "$(wc -c < "$tmp/e.ppm")" = $((60 * (48 * 32 * 3 + 13))) ] && grep -q 'part 4 of 4' "$tmp/log"
+judge long_clip $?
+
 ! "$BUILD/samples/embed" "$tmp/nowhere" "a red ball" > "$tmp/d.ppm" 2> "$tmp/log" &&
     [ ! -s "$tmp/d.ppm" ] && [ "$(grep -c "$tmp/nowhere" "$tmp/log")" = 1 ]
 judge missing_model $?

@@ -313,6 +313,28 @@ static void test_set_prompt(void)
     CHECK(same(&a, 0, &b, 0, 37), "from an empty one");
 }
 
+static KlingJob *pushing;
+
+static int on_third_frame(void *opaque, const KlingFrame *f)
+{
+    if (f->index == 3 && kling_job_set_prompt(pushing, "a blue star in the night", NULL) != KLING_OK)
+        return 1;
+    return on_frame(opaque, f);
+}
+
+static void test_set_prompt_while_pushing(void)
+{
+    KlingParams p = small_params();
+
+    p.frames = 37;
+    run(&a, &p, 4, "a blue star in the night", NULL);
+    b.n = b.status = 0;
+    REQUIRE(kling_job_create(model, &pushing, &p) == KLING_OK);
+    CHECK(kling_job_run(pushing, on_third_frame, &b) == KLING_OK);
+    CHECK(a.n == 37 && b.n == 37 && same(&a, 0, &b, 0, 37), "%d and %d pictures", a.n, b.n);
+    kling_job_destroy(&pushing);
+}
+
 static void test_set_negative_prompt(void)
 {
     KlingParams p = small_params();
@@ -538,6 +560,7 @@ int main(void)
         RUN(test_windows_share_nothing_but_pictures);
         RUN(test_drift_guard);
         RUN(test_set_prompt);
+        RUN(test_set_prompt_while_pushing);
         RUN(test_set_negative_prompt);
         RUN(test_set_bad_prompt);
     }
