@@ -24,6 +24,8 @@ typedef struct KlDitConfig {            /* diffusers' config.json names in comme
     int patch_h, patch_w;               /* patch_size[1], [2]; patch_size[0] must be 1 */
     float eps;                          /* eps */
     bool cross_attn_norm;               /* cross_attn_norm: norm2 affine */
+    int image_dim;                      /* image_dim: of an image encoder's rows; 0: takes none */
+    int image_len;                      /* pos_embed_seq_len: rows that it takes, of all pictures; 0: any number */
     int rope_max_len;                   /* rope_max_seq_len; only a hint, tables are built for the clip */
 } KlDitConfig;
 
@@ -46,6 +48,10 @@ void kl_dit_session_destroy(KlDitSession **s);
  *  values, into slot. The text_len - n padding rows are all equal after projection, so they are kept as one key
  *  with a score bias of log(text_len - n): exactly the softmax over all of them. */
 int  kl_dit_set_context(KlDitSession *s, KlDiag *d, int slot, const float *ctx, int n);
+#define KL_DIT_MAX_IMAGE_LEN 4096
+/** The same for rows[n,image_dim] of an image encoder (image_len of them, or 1..KL_DIT_MAX_IMAGE_LEN), which every slot
+ *  attends to beside its own context. A transformer with image_dim does not run without. */
+int  kl_dit_set_image(KlDitSession *s, KlDiag *d, const float *rows, int n);
 /** v[out_ch,F,R,W] = the model's output for z[in_ch,F,R,W] (executor memory, not overlapping). t[F] (host): the
  *  timestep of each latent frame in 0..1000; all equal for text to video, 0 for clean frames (expand_timesteps).
  *  Checks cancel between blocks. */

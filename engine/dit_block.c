@@ -135,9 +135,10 @@ void kl_dit_cross_attention(KlDitSession *s, const KlDitBlock *b, int layer, int
 {
     const KlDitConfig *c = &s->dit->cfg;
     const KlDitAttention *a = &b->cross;
-    const KlDitContext *ctx = &s->ctx[slot];
+    const KlDitContext *ctx = &s->ctx[slot], *image = &s->image;
     int64_t D = c->dim, max = even_chunk(s->S, KL_MAX(s->work_floats / (2 * D), 1));
     const float *kv = ctx->kv + (int64_t)layer * ctx->keys * 2 * D;
+    const float *image_kv = image->kv + (int64_t)layer * image->keys * 2 * D;
 
     for (int64_t r = 0, rows; r < s->S; r += rows) {
         const float *in = s->x + r * D;
@@ -161,7 +162,19 @@ void kl_dit_cross_attention(KlDitSession *s, const KlDitBlock *b, int layer, int
         s->k->qk_norm_rope(s->ex, q, D, rows, c->heads, c->head_dim, a->norm_q, c->eps, NULL, NULL);
         p.q = p.out = q;
         p.Sq = rows;
+        if (image->keys) {              /* a softmax of its own, whose result is added */
+            KlAttention pi = p;
+
+            pi.k = image_kv;
+            pi.v = image_kv + D;
+            pi.Sk = image->keys;
+            pi.key_bias = NULL;
+            pi.out = h;
+            s->k->attention(s->ex, &pi);
+        }
         s->k->attention(s->ex, &p);
+        if (image->keys)
+            s->k->gated_add(s->ex, q, h, rows, D, NULL, 0, 1);
         linear_add(s, &a->o, q, D, s->x + r * D, rows, NULL, 0, 1);
     }
 }

@@ -20,7 +20,17 @@ typedef struct KlDitLinear {
 typedef struct KlDitAttention {
     KlDitLinear q, k, v, o;             /* [D,D] */
     float *norm_q, *norm_k;             /* [D] */
+    KlDitLinear image_k, image_v;       /* [D,D], of cross-attention to an image encoder's rows; or absent */
+    float *norm_image_k;                /* [D] */
 } KlDitAttention;
+
+/* An image encoder's rows, made the transformer's own: norm2(ff(norm1(rows + pos))). */
+typedef struct KlDitImage {
+    float *pos;                         /* [image_len,image_dim] or NULL */
+    float *norm1_w, *norm1_b;           /* [image_dim] */
+    KlDitLinear ff1, ff2;               /* [image_dim,image_dim], [D,image_dim] */
+    float *norm2_w, *norm2_b;           /* [D] */
+} KlDitImage;
 
 typedef struct KlDitBlock {
     float *table;                       /* [6,D]: shift, scale, gate of attention, then of the ffn */
@@ -35,6 +45,7 @@ struct KlDit {
     KlDitLinear patch;                  /* [D, in_ch*ph*pw] */
     KlDitLinear time1, time2, time_proj;/* [D,freq], [D,D], [6D,D] */
     KlDitLinear text1, text2;           /* [D,text_dim], [D,D] */
+    KlDitImage image;                   /* absent without image_dim */
     KlDitLinear proj_out;               /* [out_ch*ph*pw, D] */
     float *table;                       /* [2,D]: shift, scale of the head */
     KlDitBlock *blocks;                 /* [layers] */
@@ -49,11 +60,11 @@ typedef struct KlDitContext {           /* one prompt, projected for every block
 
 /* One clip's memory. Besides x there is one block, `work`, that every stage of a block lays out for itself:
  *   attention   q,k,v interleaved [S,3D], and the normalised input [chunk,D]
- *   cross       normalised input and queries [chunk,2D]
+ *   cross       normalised input (then attention to the image's rows) and queries [chunk,2D]
  *   ffn         normalised input and hidden rows [chunk,D+ffn]
  * so a session holds about 4*S*D floats of activations whatever the number of blocks. At 480x832x81 (S 32,760):
  * 0.20 + 0.63 GB for D 1536 (1.3B), 0.67 + 2.1 GB for D 5120 (14B); rotation tables 17 MB. A prompt's keys and values
- * take layers * keys * 2D floats more: 0.37 MB per token and slot for 1.3B, 1.6 MB for 14B. */
+ * take layers * keys * 2D floats more: 0.37 MB per token and slot for 1.3B, 1.6 MB for 14B; so do an image's rows. */
 struct KlDitSession {
     const KlDit *dit;
     const KlKernels *k;
@@ -73,6 +84,7 @@ struct KlDitSession {
     int groups;
     int64_t group_rows;
     KlDitContext ctx[KL_DIT_CONTEXTS];
+    KlDitContext image;                 /* of an image encoder's rows; no bias */
 };
 
 /** cos[S,E/2], sin[S,E/2] (host) for F x gr x gw tokens: the head is split into time, row, column parts. */

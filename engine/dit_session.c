@@ -12,6 +12,7 @@
 /* Rows that go through a chain of linears at once: enough that reading (and widening) a weight is a few percent of
  * multiplying with it. */
 #define CHUNK_ROWS 4096
+#define IMAGE_EPS 1e-5f                 /* of the norms around an image's embedding, whatever the others have */
 
 static int alloc_floats(KlDitSession *s, KlDiag *d, const char *what, int64_t n, float **out)
 {
@@ -155,6 +156,7 @@ void kl_dit_session_destroy(KlDitSession **session)
         s->k->mem_free(s->ex, all[i]);
     for (int i = 0; i < KL_DIT_CONTEXTS; i++)
         context_free(s, &s->ctx[i]);
+    context_free(s, &s->image);
     free(s->host_freq);
     free(s);
     *session = NULL;
@@ -188,6 +190,29 @@ static int context_alloc(KlDitSession *s, KlDiag *d, KlDitContext *c, int keys, 
     return ret < 0 ? kl_fail_device(d, s->k, s->ex, "sending the prompt's mask") : 0;
 }
 
+/* Keys and values of emb[c->keys,D] for every block, by its `image` or text projections. */
+static int project_context(KlDitSession *s, KlDiag *d, KlDitContext *c, const float *emb, bool image)
+{
+    const KlDitConfig *cfg = &s->dit->cfg;
+    const int64_t D = cfg->dim;
+
+    for (int i = 0; i < cfg->layers; i++) {
+        const KlDitAttention *a = &s->dit->blocks[i].cross;
+        float *kv = c->kv + (int64_t)i * c->keys * 2 * D;
+        int ret = kl_check_cancel(d);
+
+        if (ret < 0) {
+            context_free(s, c);
+            return ret;
+        }
+        kl_dit_linear(s, image ? &a->image_k : &a->k, emb, D, kv, 2 * D, c->keys, KL_ACT_NONE);
+        kl_dit_linear(s, image ? &a->image_v : &a->v, emb, D, kv + D, 2 * D, c->keys, KL_ACT_NONE);
+        s->k->qk_norm_rope(s->ex, kv, 2 * D, c->keys, cfg->heads, cfg->head_dim, image ? a->norm_image_k : a->norm_k,
+                           cfg->eps, NULL, NULL);
+    }
+    return 0;
+}
+
 int kl_dit_set_context(KlDitSession *s, KlDiag *d, int slot, const float *rows, int n)
 {
     const KlDit *m = s->dit;
@@ -214,19 +239,68 @@ int kl_dit_set_context(KlDitSession *s, KlDiag *d, int slot, const float *rows, 
         s->k->mem_zero(s->ex, in + n * T, (size_t)T * sizeof(float));
     kl_dit_linear(s, &m->text1, in, T, h, D, keys, KL_ACT_GELU_TANH);
     kl_dit_linear(s, &m->text2, h, D, emb, D, keys, KL_ACT_NONE);
-    for (int i = 0; i < cfg->layers; i++) {
-        const KlDitAttention *a = &m->blocks[i].cross;
-        float *kv = c->kv + (int64_t)i * keys * 2 * D;
+    return project_context(s, d, c, emb, false);
+}
 
-        if ((ret = kl_check_cancel(d)) < 0) {
-            context_free(s, c);
-            return ret;
-        }
-        kl_dit_linear(s, &a->k, emb, D, kv, 2 * D, keys, KL_ACT_NONE);
-        kl_dit_linear(s, &a->v, emb, D, kv + D, 2 * D, keys, KL_ACT_NONE);
-        s->k->qk_norm_rope(s->ex, kv, 2 * D, keys, cfg->heads, cfg->head_dim, a->norm_k, cfg->eps, NULL, NULL);
+/* emb[n,D] = norm2(ff(norm1(rows + pos))); work[n,2*image_dim]. */
+static void embed_image(const KlDitSession *s, const float *rows, int n, float *work, float *emb)
+{
+    const KlDit *m = s->dit;
+    const KlDitImage *e = &m->image;
+    const int64_t I = m->cfg.image_dim, D = m->cfg.dim;
+    float *x = work, *h = work + n * I;
+    KlNorm norm1 = { .x = x, .ldx = I, .y = x, .ldy = I, .S = n, .D = I, .eps = IMAGE_EPS, .weight = e->norm1_w,
+                     .bias = e->norm1_b };
+    KlNorm norm2 = { .x = emb, .ldx = D, .y = emb, .ldy = D, .S = n, .D = D, .eps = IMAGE_EPS, .weight = e->norm2_w,
+                     .bias = e->norm2_b };
+
+    s->k->mem_copy(s->ex, x, rows, (size_t)(n * I) * sizeof(float));
+    if (e->pos)
+        s->k->gated_add(s->ex, x, e->pos, n, I, NULL, 0, 1);
+    s->k->layer_norm(s->ex, &norm1);
+    kl_dit_linear(s, &e->ff1, x, I, h, I, n, KL_ACT_GELU);
+    kl_dit_linear(s, &e->ff2, h, I, emb, D, n, KL_ACT_NONE);
+    s->k->layer_norm(s->ex, &norm2);
+}
+
+/* Scratch for n rows, which were not known when the session was made. */
+static int reserve_image(KlDitSession *s, KlDiag *d, int n)
+{
+    const KlDitConfig *c = &s->dit->cfg;
+    const KlDitLinear *on_rows[] = { &s->dit->image.ff1, &s->dit->image.ff2, &s->dit->blocks->cross.image_k };
+    size_t need = s->k->attention_scratch(s->ex, s->S, n, c->heads, c->head_dim);
+
+    for (int t = 0; t < KL_DTYPE_NB; t++)
+        for (size_t i = 0; i < KL_ARRAY_LEN(on_rows); i++)
+            need = KL_MAX(need, s->k->linear_scratch(s->ex, n, on_rows[i]->n, on_rows[i]->k, (KlDType)t));
+    return s->k->exec_reserve(s->ex, need) < 0 ? kl_fail_memory(d, "the transformer's scratch", need) : 0;
+}
+
+int kl_dit_set_image(KlDitSession *s, KlDiag *d, const float *rows, int n)
+{
+    const KlDitConfig *cfg = &s->dit->cfg;
+    const int64_t floats = n * (2 * (int64_t)cfg->image_dim + cfg->dim);
+    float *work = NULL;
+    int ret;
+
+    if (!cfg->image_dim)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "this transformer takes no image encoder's rows");
+    if (n < 1 || n > KL_DIT_MAX_IMAGE_LEN || (cfg->image_len && n != cfg->image_len))
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "%d rows of an image encoder: the transformer takes %s%d", n,
+                       cfg->image_len ? "" : "1 to ", cfg->image_len ? cfg->image_len : KL_DIT_MAX_IMAGE_LEN);
+    if ((ret = reserve_image(s, d, n)) < 0 ||
+        (ret = alloc_floats(s, d, "the embedding of pictures", floats, &work)) < 0)
+        return ret;
+    if ((ret = context_alloc(s, d, &s->image, n, 0)) < 0) {
+        context_free(s, &s->image);
+    } else {
+        float *emb = work + 2 * (int64_t)n * cfg->image_dim;
+
+        embed_image(s, rows, n, work, emb);
+        ret = project_context(s, d, &s->image, emb, true);
     }
-    return 0;
+    s->k->mem_free(s->ex, work);
+    return ret;
 }
 
 int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const float *t, float *v)
@@ -236,6 +310,8 @@ int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const f
 
     if (slot < 0 || slot >= KL_DIT_CONTEXTS || !s->ctx[slot].keys)
         return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer has no context in slot %d", slot);
+    if (m->cfg.image_dim && !s->image.keys)
+        return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer was shown no image encoder's rows");
     if ((ret = kl_check_cancel(d)) < 0 || (ret = kl_dit_time_embed(s, d, t)) < 0)
         return ret;
     kl_dit_patch_embed(s, z);
@@ -256,7 +332,7 @@ int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const f
 double kl_dit_flops(const KlDitSession *s, int slot)
 {
     const KlDit *m = s->dit;
-    double S = s->S, D = m->cfg.dim, ffn = m->cfg.ffn, keys = s->ctx[slot].keys;
+    double S = s->S, D = m->cfg.dim, ffn = m->cfg.ffn, keys = s->ctx[slot].keys + s->image.keys;
     double block = 6 * D * D + 2 * D * ffn + 2 * S * D + 2 * keys * D;   /* multiply-adds per token */
     double ends = D * (m->patch.k + m->proj_out.n);
     double time = s->groups * D * (m->cfg.freq_dim + 7 * D);

@@ -77,6 +77,13 @@ static void list_dit_block(const Out *o, const KlDitConfig *c, int i)
         tell(o, SHAPE(dim), "blocks.%d.attn%d.norm_q.weight", i, a);
         tell(o, SHAPE(dim), "blocks.%d.attn%d.norm_k.weight", i, a);
     }
+    if (c->image_dim) {
+        snprintf(name, sizeof(name), "blocks.%d.attn2.add_k_proj", i);
+        tell_linear(o, name, dim, dim);
+        snprintf(name, sizeof(name), "blocks.%d.attn2.add_v_proj", i);
+        tell_linear(o, name, dim, dim);
+        tell(o, SHAPE(dim), "blocks.%d.attn2.norm_added_k.weight", i);
+    }
     if (c->cross_attn_norm) {
         tell(o, SHAPE(dim), "blocks.%d.norm2.weight", i);
         tell(o, SHAPE(dim), "blocks.%d.norm2.bias", i);
@@ -85,6 +92,20 @@ static void list_dit_block(const Out *o, const KlDitConfig *c, int i)
     tell_linear(o, name, c->ffn, dim);
     snprintf(name, sizeof(name), "blocks.%d.ffn.net.2", i);
     tell_linear(o, name, dim, c->ffn);
+}
+
+static void list_image_embedder(const Out *o, const KlDitConfig *c)
+{
+    const int64_t I = c->image_dim, dim = c->dim;
+
+    if (c->image_len)
+        tell(o, SHAPE(1, c->image_len, I), "condition_embedder.image_embedder.pos_embed");
+    tell(o, SHAPE(I), "condition_embedder.image_embedder.norm1.weight");
+    tell(o, SHAPE(I), "condition_embedder.image_embedder.norm1.bias");
+    tell_linear(o, "condition_embedder.image_embedder.ff.net.0.proj", I, I);
+    tell_linear(o, "condition_embedder.image_embedder.ff.net.2", dim, I);
+    tell(o, SHAPE(dim), "condition_embedder.image_embedder.norm2.weight");
+    tell(o, SHAPE(dim), "condition_embedder.image_embedder.norm2.bias");
 }
 
 void synth_list_dit(const KlDitConfig *c, SynthFn fn, void *opaque)
@@ -100,6 +121,8 @@ void synth_list_dit(const KlDitConfig *c, SynthFn fn, void *opaque)
     tell_linear(&o, "condition_embedder.time_proj", 6 * dim, dim);
     tell_linear(&o, "condition_embedder.text_embedder.linear_1", dim, c->text_dim);
     tell_linear(&o, "condition_embedder.text_embedder.linear_2", dim, dim);
+    if (c->image_dim)
+        list_image_embedder(&o, c);
     for (int i = 0; i < c->layers; i++)
         list_dit_block(&o, c, i);
     tell_linear(&o, "proj_out", (int64_t)c->out_ch * c->patch_h * c->patch_w, dim);

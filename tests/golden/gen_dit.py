@@ -26,8 +26,17 @@ MODELS = {
     # head_dim 128, as all real models: 44+42+42
     "h128": dict(patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=128, in_channels=16, out_channels=16,
                  text_dim=48, freq_dim=256, ffn_dim=320, num_layers=2, cross_attn_norm=True, eps=1e-6),
+    # an image encoder's rows beside the text's, any number of them
+    "image": dict(patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=9, out_channels=4,
+                  text_dim=20, freq_dim=32, ffn_dim=40, num_layers=2, cross_attn_norm=True, eps=1e-6, image_dim=14,
+                  added_kv_proj_dim=24),
+    # of two pictures, with positions
+    "images": dict(patch_size=(1, 2, 2), num_attention_heads=3, attention_head_dim=20, in_channels=6, out_channels=4,
+                   text_dim=24, freq_dim=30, ffn_dim=76, num_layers=2, cross_attn_norm=False, eps=1e-6, image_dim=26,
+                   added_kv_proj_dim=60, pos_embed_seq_len=10),
 }
-# name: model, bf16 weights, (F, R, W) of the latents, tokens of the prompt, timestep of each latent frame
+# name: model, bf16 weights, (F, R, W) of the latents, tokens of the prompt, timestep of each latent frame,
+# (pictures, rows of each) that an image encoder gives
 CASES = {
     "h12": ("h12", False, (3, 6, 10), 9, [875.25] * 3),
     "h12_frames": ("h12", False, (3, 6, 10), 512, [0.0, 500.5, 993.0]),
@@ -35,6 +44,9 @@ CASES = {
     "h20_frames": ("h20", False, (2, 7, 3), 30, [0.0, 31.0]),
     "h128": ("h128", False, (3, 6, 6), 512, [3.5] * 3),
     "h128_bf16": ("h128", True, (3, 6, 6), 9, [731.0] * 3),
+    "image": ("image", False, (3, 6, 10), 9, [875.25] * 3, (1, 7)),
+    "image_bf16": ("image", True, (2, 4, 6), 512, [12.0] * 2, (1, 1)),
+    "images": ("images", False, (2, 6, 4), 30, [500.5] * 2, (2, 5)),
 }
 
 
@@ -47,7 +59,7 @@ def sample(x):
 
 
 def run(name, out):
-    model, bf16, (F, R, W), n, t = CASES[name]
+    model, bf16, (F, R, W), n, t, *images = CASES[name]
     cfg = MODELS[model]
     m = synth.fill(WanTransformer3DModel(**cfg).eval(), SEED)
     if bf16:
@@ -57,6 +69,10 @@ def run(name, out):
     z = torch.from_numpy(synth.inputs(SEED, name + ".z", (1, cfg["in_channels"], F, R, W)))
     ctx = torch.zeros(1, TEXT_LEN, cfg["text_dim"])
     ctx[0, :n] = torch.from_numpy(synth.inputs(SEED, name + ".ctx", (n, cfg["text_dim"])))
+
+    image = None
+    if images:
+        image = torch.from_numpy(synth.inputs(SEED, name + ".image", (*images[0], cfg["image_dim"])))
 
     got = {}
 
@@ -84,7 +100,7 @@ def run(name, out):
     else:
         ts = torch.tensor(t).repeat_interleave(tok // F)[None]
     with torch.no_grad():
-        got["output"] = m(z, ts, ctx, return_dict=False)[0]
+        got["output"] = m(z, ts, ctx, image, return_dict=False)[0]
     if len(set(t)) != 1:                    # a row per token there, a row per latent frame here
         for key in ("sinusoid", "temb", "time_proj"):
             got[key] = got[key][:: tok // F]

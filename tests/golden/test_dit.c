@@ -30,6 +30,12 @@ static const KlDitConfig configs[] = {
       .text_len = 512, .freq_dim = 30, .patch_h = 1, .patch_w = 3, .eps = 1e-5f, .cross_attn_norm = false },
     { .dim = 256, .heads = 2, .head_dim = 128, .ffn = 320, .layers = 2, .in_ch = 16, .out_ch = 16, .text_dim = 48,
       .text_len = 512, .freq_dim = 256, .patch_h = 2, .patch_w = 2, .eps = 1e-6f, .cross_attn_norm = true },
+    { .dim = 24, .heads = 2, .head_dim = 12, .ffn = 40, .layers = 2, .in_ch = 9, .out_ch = 4, .text_dim = 20,
+      .text_len = 512, .freq_dim = 32, .patch_h = 2, .patch_w = 2, .eps = 1e-6f, .cross_attn_norm = true,
+      .image_dim = 14 },
+    { .dim = 60, .heads = 3, .head_dim = 20, .ffn = 76, .layers = 2, .in_ch = 6, .out_ch = 4, .text_dim = 24,
+      .text_len = 512, .freq_dim = 30, .patch_h = 2, .patch_w = 2, .eps = 1e-6f, .cross_attn_norm = false,
+      .image_dim = 26, .image_len = 10 },
 };
 
 typedef struct Case {
@@ -38,15 +44,19 @@ typedef struct Case {
     KlDType dtype;
     int F, R, W, n;
     float t[3];
+    int images;                         /* rows of an image encoder, 0: none */
 } Case;
 
 static const Case cases[] = {
-    { "h12",        0, KL_F32,  3, 6, 10, 9,   { 875.25f, 875.25f, 875.25f } },
-    { "h12_frames", 0, KL_F32,  3, 6, 10, 512, { 0, 500.5f, 993 } },
-    { "h20",        1, KL_F32,  1, 5, 9,  1,   { 1000 } },
-    { "h20_frames", 1, KL_F32,  2, 7, 3,  30,  { 0, 31 } },
-    { "h128",       2, KL_F32,  3, 6, 6,  512, { 3.5f, 3.5f, 3.5f } },
-    { "h128_bf16",  2, KL_BF16, 3, 6, 6,  9,   { 731, 731, 731 } },
+    { "h12",        0, KL_F32,  3, 6, 10, 9,   { 875.25f, 875.25f, 875.25f }, 0 },
+    { "h12_frames", 0, KL_F32,  3, 6, 10, 512, { 0, 500.5f, 993 }, 0 },
+    { "h20",        1, KL_F32,  1, 5, 9,  1,   { 1000 }, 0 },
+    { "h20_frames", 1, KL_F32,  2, 7, 3,  30,  { 0, 31 }, 0 },
+    { "h128",       2, KL_F32,  3, 6, 6,  512, { 3.5f, 3.5f, 3.5f }, 0 },
+    { "h128_bf16",  2, KL_BF16, 3, 6, 6,  9,   { 731, 731, 731 }, 0 },
+    { "image",      3, KL_F32,  3, 6, 10, 9,   { 875.25f, 875.25f, 875.25f }, 7 },
+    { "image_bf16", 3, KL_BF16, 2, 4, 6,  512, { 12, 12 }, 1 },
+    { "images",     4, KL_F32,  2, 6, 4,  30,  { 500.5f, 500.5f }, 10 },
 };
 
 static KlDiag diag;
@@ -60,6 +70,21 @@ typedef struct Run {
     KlDitSession *s;
     float *host;                        /* room for the largest stage */
 } Run;
+
+/* Shows the session the case's pictures. */
+static void show_images(const Run *r)
+{
+    const int dim = r->s->dit->cfg.image_dim, n = r->c->images;
+    char name[64];
+    float *rows;
+
+    if (!n)
+        return;
+    snprintf(name, sizeof(name), "%s.image", r->c->name);
+    rows = golden_inputs(r->t, SEED, name, (int64_t)n * dim);
+    REQUIRE(kl_dit_set_image(r->s, &diag, rows, n) == 0, "%s", diag.error);
+    r->t->k.mem_free(r->t->ex, rows);
+}
 
 /* Compares x[rows,n] of row stride ld. */
 static void compare(const Run *r, const char *component, const float *x, int64_t ld, int64_t rows, int64_t n,
@@ -118,6 +143,7 @@ static void run_case(const GoldenTable *t, const Case *c, int64_t chunk)
     REQUIRE(kl_dit_create(&diag, &dit, &t->k, w, cfg) == 0, "%s", diag.error);
     REQUIRE(kl_dit_session_create(dit, t->ex, &diag, c->F, c->R, c->W, &r.s) == 0, "%s", diag.error);
     REQUIRE(r.host = malloc((size_t)r.s->work_floats * sizeof(float)), "memory");
+    show_images(&r);
     if (chunk) {                        /* small chunks, as a long clip has; the buffer is only used less */
         r.s->chunk = chunk;
         r.s->work_floats = KL_MAX(chunk * (cfg->dim + cfg->ffn), chunk * 2 * cfg->dim);
@@ -182,6 +208,44 @@ static void test_contexts(void)
     t->k.mem_free(t->ex, ctx);
     for (int i = 0; i < 3; i++)
         t->k.mem_free(t->ex, v[i]);
+}
+
+/* A transformer that takes pictures wants as many rows as it has positions, and all others refuse them. */
+static void test_images(void)
+{
+    const GoldenTable *t = &tables[1];
+    float *x = golden_inputs(t, SEED, "z", 8192), *v = golden_inputs(t, SEED, "v", 8192);
+    const float time[2] = { 5, 5 };
+
+    for (int i = 2; i < 5; i++) {
+        const KlDitConfig *cfg = &configs[i];
+        const bool takes = cfg->image_dim != 0;
+        KlDitConfig other = *cfg;
+        KlWeights *w = NULL;
+        KlDit *dit = NULL;
+        KlDitSession *s = NULL;
+        void *mem = NULL;
+
+        REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
+        REQUIRE(kl_dit_create(&diag, &dit, &t->k, w, cfg) == 0, "%s", diag.error);
+        REQUIRE(kl_dit_session_create(dit, t->ex, &diag, 2, 4, 4, &s) == 0, "%s", diag.error);
+        REQUIRE(kl_dit_set_context(s, &diag, 0, x, 3) == 0, "%s", diag.error);
+        CHECK(kl_dit_forward(s, &diag, 0, x, time, v) == (takes ? KLING_ERROR_INTERNAL : 0), "%s", diag.error);
+        CHECK(kl_dit_set_image(s, &diag, x, 10) == (takes ? 0 : KLING_ERROR_INVALID_ARG), "%s", diag.error);
+        CHECK(kl_dit_set_image(s, &diag, x, 9) == (takes && !cfg->image_len ? 0 : KLING_ERROR_INVALID_ARG), "9 rows");
+        CHECK(kl_dit_set_image(s, &diag, x, 0) == KLING_ERROR_INVALID_ARG, "no rows");
+        CHECK(kl_dit_set_image(s, &diag, x, KL_DIT_MAX_IMAGE_LEN + 1) == KLING_ERROR_INVALID_ARG, "too many rows");
+        CHECK(kl_dit_forward(s, &diag, 0, x, time, v) == 0, "%s", diag.error);
+        kl_dit_session_destroy(&s);
+        kl_dit_destroy(&dit);
+        other.image_dim = other.image_len = 0;
+        CHECK(kl_dit_create(&diag, &dit, &t->k, w, &other) == (takes ? KLING_ERROR_UNSUPPORTED : 0), "%s", diag.error);
+        kl_dit_destroy(&dit);
+        kl_weights_close(&w);
+        free(mem);
+    }
+    t->k.mem_free(t->ex, x);
+    t->k.mem_free(t->ex, v);
 }
 
 /* A table whose attention counts its calls and cancels at one. */
@@ -261,11 +325,11 @@ static int poor_reserve(KlExec *ex, size_t bytes)
 /* Whichever allocation fails, the session says so, and nothing is left behind (the sanitizers look). */
 static void test_out_of_memory(void)
 {
-    const Case *c = &cases[0];
+    const Case *c = &cases[8];
     const KlDitConfig *cfg = &configs[c->config];
     const GoldenTable *t = &tables[1];
     KlKernels k = t->k;
-    float *ctx = golden_inputs(t, SEED, "ctx", 9 * cfg->text_dim);
+    float *ctx = golden_inputs(t, SEED, "ctx", 10 * cfg->image_dim);
     KlWeights *w = NULL;
     KlDit *dit = NULL;
     KlDitSession *s;
@@ -284,11 +348,13 @@ static void test_out_of_memory(void)
         ret = kl_dit_session_create(dit, t->ex, &diag, c->F, c->R, c->W, &s);
         for (int n = 1; !ret && n <= 9; n += 4)
             ret = kl_dit_set_context(s, &diag, 0, ctx, n);
+        if (!ret)
+            ret = kl_dit_set_image(s, &diag, ctx, c->images);
         CHECK(ret == (poor.calls < tried ? 0 : KLING_ERROR_OUT_OF_MEMORY), "allocation %d: status %d", tried, ret);
         CHECK(!ret || strstr(diag.error, "out of memory"), "allocation %d: \"%s\"", tried, diag.error);
         kl_dit_session_destroy(&s);
     } while (ret && tried < 1000);
-    CHECK(tried > 15, "only %d allocations", tried);
+    CHECK(tried > 18, "only %d allocations", tried);
     kl_dit_destroy(&dit);
     kl_weights_close(&w);
     free(mem);
@@ -296,9 +362,9 @@ static void test_out_of_memory(void)
 }
 
 /* Parts that this version does not run, and parts that are missing, are named. */
-static void test_refusals(void)
+static void test_refusals(int config)
 {
-    const KlDitConfig *cfg = &configs[0];
+    const KlDitConfig *cfg = &configs[config];
     const GoldenTable *t = &tables[1];
     static const char *const extra[] = {
         "condition_embedder.image_embedder.norm1.weight", "blocks.1.attn2.add_k_proj.weight",
@@ -316,7 +382,7 @@ static void test_refusals(void)
     all = kl_weights_all(w, &n);
     REQUIRE(list = malloc((size_t)(n + 1) * sizeof(*list)), "memory");
     memcpy(list, all, (size_t)n * sizeof(*list));
-    for (size_t i = 0; i < KL_ARRAY_LEN(extra); i++) {
+    for (size_t i = cfg->image_dim ? 2 : 0; i < KL_ARRAY_LEN(extra); i++) {
         list[n] = list[0];
         list[n].name = list[n].file_name = extra[i];
         REQUIRE(kl_weights_borrow(&diag, &other, list, n + 1, "mem") == 0, "%s", diag.error);
@@ -357,9 +423,11 @@ int main(void)
             NAMED(name, (run_case(&tables[i], &cases[j], 4), run_case(&tables[i], &cases[j], 17)));
         }
     RUN(test_contexts);
+    RUN(test_images);
     RUN(test_cancel);
     RUN(test_out_of_memory);
-    RUN(test_refusals);
+    NAMED("test_refusals", test_refusals(0));
+    NAMED("test_refusals_images", test_refusals(4));
     golden_tables_close(tables);
     kl_weights_close(&golden);
     return check_exit();
