@@ -44,7 +44,8 @@ static int bind_linear(KlDiag *d, const KlKernels *kn, const KlWeights *w, const
     l->n = n;
     l->k = k;
     snprintf(name, sizeof(name), "%s%s.weight", prefix, suffix);
-    if ((ret = kl_bind_matrix(d, kn, w, name, n, k, &l->w)) < 0)
+    if ((ret = kl_bind_matrix(d, kn, w, name, n, k, &l->w)) < 0 ||
+        (ret = kl_dit_bind_deltas(d, kn, w, name, l)) < 0)
         return ret;
     snprintf(name, sizeof(name), "%s%s.bias", prefix, suffix);
     return kl_bind_f32(d, kn, w, name, 1, &n, &l->b);
@@ -182,6 +183,7 @@ int kl_dit_create(KlDiag *d, KlDit **dit, const KlKernels *k, const KlWeights *w
         return kl_fail_memory(d, "the transformer's description", sizeof(*m));
     m->k = k;
     m->cfg = *cfg;
+    m->lora = kl_weights_max_rank(w, &m->lora_rank);
     m->blocks = calloc((size_t)cfg->layers, sizeof(*m->blocks));
     ret = m->blocks ? bind_ends(d, w, m)
                     : kl_fail_memory(d, "the transformer's description", cfg->layers * sizeof(*m->blocks));
@@ -199,6 +201,7 @@ static void release_linear(const KlKernels *k, KlDitLinear *l)
 {
     k->weight_release(k, &l->w);
     k->vector_release(k, &l->b);
+    kl_dit_release_deltas(k, l);
 }
 
 static void release_attention(const KlKernels *k, KlDitAttention *a)

@@ -16,7 +16,12 @@ void kl_dit_linear(const KlDitSession *s, const KlDitLinear *l, const float *x, 
         .x = x, .ldx = ldx, .w = l->w, .bias = l->b, .y = y, .ldy = ldy, .M = M, .N = l->n, .K = l->k, .act = act,
     };
 
+    if (l->n_deltas)
+        p.act = KL_ACT_NONE;            /* comes behind the changes */
     s->k->linear(s->ex, &p);
+    kl_dit_add_deltas(s, l, x, ldx, y, ldy, M, NULL, 0, M);
+    if (p.act != act)
+        s->k->activate(s->ex, y, y, NULL, M * l->n, act);
 }
 
 /* x[M,D] += gate * (y[M,k] w^T + b); gate [groups,D] of stride 6D, or NULL. */
@@ -29,6 +34,7 @@ static void linear_add(const KlDitSession *s, const KlDitLinear *l, const float 
     };
 
     s->k->linear(s->ex, &p);
+    kl_dit_add_deltas(s, l, y, ldy, x, l->n, M, gate, ldgate, group_rows);
 }
 
 /* Rows of the next chunk from row0 on, at most max: one that the modulation's groups can number from its first row,

@@ -11,10 +11,19 @@
 
 #include "dit.h"
 
+typedef struct KlDitDelta {             /* a LoRA's change of one linear: + strength * B A, or + strength * A */
+    KlWeight a, b;                      /* [rank,k], [n,rank]; or [n,k] and absent */
+    int64_t rank;                       /* or 0 */
+    float strength;
+    float *gain;                        /* [n], all strength */
+} KlDitDelta;
+
 typedef struct KlDitLinear {
     KlWeight w;                         /* [n,k] in the file's dtype */
     float *b;                           /* [n] */
     int64_t n, k;
+    KlDitDelta *deltas;                 /* n_deltas */
+    int n_deltas;
 } KlDitLinear;
 
 typedef struct KlDitAttention {
@@ -49,6 +58,8 @@ struct KlDit {
     KlDitLinear proj_out;               /* [out_ch*ph*pw, D] */
     float *table;                       /* [2,D]: shift, scale of the head */
     KlDitBlock *blocks;                 /* [layers] */
+    bool lora;                          /* some linear has deltas, of at most this rank */
+    int64_t lora_rank;
 };
 
 typedef struct KlDitContext {           /* one prompt, projected for every block */
@@ -80,6 +91,8 @@ struct KlDitSession {
     float *temb, *hidden;               /* [F,D] */
     float *tproj, *mod;                 /* [F,6D]; mod = tproj + a block's table */
     float *head_mod;                    /* [F,2D] */
+    float *low;                         /* [rows of any linear,lora_rank], NULL without a LoRA */
+    float *delta_gate;                  /* [F,D], likewise */
     float *host_freq;                   /* [F,freq_dim], the host's */
     int groups;
     int64_t group_rows;
@@ -101,8 +114,17 @@ void kl_dit_cross_attention(KlDitSession *s, const KlDitBlock *b, int layer, int
 void kl_dit_ffn(KlDitSession *s, const KlDitBlock *b);
 void kl_dit_head(KlDitSession *s, float *v);
 
-/** y[M,n] = act(x[M,k] w^T + b) */
+/** y[M,n] = act(x[M,k] w^T + b); ldy is n where there is an activation. */
 void kl_dit_linear(const KlDitSession *s, const KlDitLinear *l, const float *x, int64_t ldx, float *y, int64_t ldy,
                    int64_t M, KlActivation act);
+
+/* -- dit_lora.c -- */
+
+/** The changes of the tensor `name`, bound to l, whose n and k are set. */
+int  kl_dit_bind_deltas(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *name, KlDitLinear *l);
+void kl_dit_release_deltas(const KlKernels *k, KlDitLinear *l);
+/** y[M,n] += gate * the changes of l applied to x[M,k]; gate [groups,n] of stride ldgate, or NULL (1). */
+void kl_dit_add_deltas(const KlDitSession *s, const KlDitLinear *l, const float *x, int64_t ldx, float *y, int64_t ldy,
+                       int64_t M, const float *gate, int64_t ldgate, int64_t group_rows);
 
 #endif /* KL_DIT_INTERNAL_H */

@@ -20,6 +20,22 @@ static int alloc_floats(KlDitSession *s, KlDiag *d, const char *what, int64_t n,
     return *out ? 0 : kl_fail_memory(d, what, (size_t)n * sizeof(float));
 }
 
+/* For a linear of this shape in any dtype, since files mix them, and for its side branches. */
+static size_t linear_scratch(const KlDitSession *s, int64_t M, const KlDitLinear *l)
+{
+    const int64_t r = s->dit->lora_rank;
+    size_t need = 0;
+
+    for (int t = 0; t < KL_DTYPE_NB; t++) {
+        need = KL_MAX(need, s->k->linear_scratch(s->ex, M, l->n, l->k, (KlDType)t));
+        if (!r || kl_dtype_block((KlDType)t) != 1)
+            continue;
+        need = KL_MAX(need, s->k->linear_scratch(s->ex, M, r, l->k, (KlDType)t));
+        need = KL_MAX(need, s->k->linear_scratch(s->ex, M, l->n, r, (KlDType)t));
+    }
+    return need;
+}
+
 static int reserve(KlDitSession *s, KlDiag *d)
 {
     const KlDitConfig *c = &s->dit->cfg;
@@ -27,15 +43,13 @@ static int reserve(KlDitSession *s, KlDiag *d)
     const KlDitBlock *b = m->blocks;
     const KlDitLinear *on_tokens[] = { &m->patch, &b->self.q, &b->up, &b->down, &m->proj_out };
     const KlDitLinear *on_few[] = { &m->time1, &m->time2, &m->time_proj, &m->text1, &m->text2, &b->cross.k };
-    int64_t few = KL_MAX(s->F, c->text_len + 1);
+    const int64_t few = KL_MAX(s->F, c->text_len + 1);
     size_t need = 0;
 
-    for (int t = 0; t < KL_DTYPE_NB; t++) {     /* files may mix dtypes */
-        for (size_t i = 0; i < KL_ARRAY_LEN(on_tokens); i++)
-            need = KL_MAX(need, s->k->linear_scratch(s->ex, s->S, on_tokens[i]->n, on_tokens[i]->k, (KlDType)t));
-        for (size_t i = 0; i < KL_ARRAY_LEN(on_few); i++)
-            need = KL_MAX(need, s->k->linear_scratch(s->ex, few, on_few[i]->n, on_few[i]->k, (KlDType)t));
-    }
+    for (size_t i = 0; i < KL_ARRAY_LEN(on_tokens); i++)
+        need = KL_MAX(need, linear_scratch(s, s->S, on_tokens[i]));
+    for (size_t i = 0; i < KL_ARRAY_LEN(on_few); i++)
+        need = KL_MAX(need, linear_scratch(s, few, on_few[i]));
     need = KL_MAX(need, s->k->attention_scratch(s->ex, s->S, s->S, c->heads, c->head_dim));
     need = KL_MAX(need, s->k->attention_scratch(s->ex, s->S, c->text_len + 1, c->heads, c->head_dim));
     if (s->k->exec_reserve(s->ex, need) < 0)
@@ -73,6 +87,27 @@ static int64_t work_floats(const KlDitSession *s)
     return KL_MAX(n, (m->cfg.text_len + 1) * (m->cfg.text_dim + 2 * D));
 }
 
+/* Rows of the largest linear times the rank. */
+static int64_t lora_floats(const KlDitSession *s)
+{
+    const int64_t rows = KL_MAX(KL_MAX(s->S, s->F), s->dit->cfg.text_len + 1);
+
+    return s->dit->lora ? rows * KL_MAX(s->dit->lora_rank, 1) : 0;
+}
+
+/* What the side branches of LoRAs write to. */
+static int lora_alloc(KlDitSession *s, KlDiag *d)
+{
+    const KlDit *m = s->dit;
+    int ret;
+
+    if (!m->lora)
+        return 0;
+    if ((ret = alloc_floats(s, d, "a LoRA", lora_floats(s), &s->low)) < 0)
+        return ret;
+    return alloc_floats(s, d, "a LoRA", (int64_t)s->F * m->cfg.dim, &s->delta_gate);
+}
+
 static int session_alloc(KlDitSession *s, KlDiag *d)
 {
     const KlDitConfig *c = &s->dit->cfg;
@@ -93,7 +128,7 @@ static int session_alloc(KlDitSession *s, KlDiag *d)
         return ret;
     if (!(s->host_freq = malloc((size_t)s->F * c->freq_dim * sizeof(float))))
         return kl_fail_memory(d, "time embedding", (size_t)s->F * c->freq_dim * sizeof(float));
-    if ((ret = reserve(s, d)) < 0)
+    if ((ret = lora_alloc(s, d)) < 0 || (ret = reserve(s, d)) < 0)
         return ret;
     return fill_rope(s, d);
 }
@@ -114,7 +149,8 @@ size_t kl_dit_session_bytes(const KlDit *dit, int F, int R, int W)
     const KlDitSession s = plan(dit, F, R, W);
     const int64_t D = dit->cfg.dim;
 
-    return sizeof(float) * (size_t)(s.S * (D + dit->cfg.head_dim) + work_floats(&s) + F * (dit->cfg.freq_dim + 16 * D));
+    return sizeof(float) * (size_t)(s.S * (D + dit->cfg.head_dim) + work_floats(&s) + lora_floats(&s) +
+                                    F * (dit->cfg.freq_dim + 16 * D));
 }
 
 int kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R, int W, KlDitSession **out)
@@ -150,7 +186,8 @@ void kl_dit_session_destroy(KlDitSession **session)
 
     if (!s)
         return;
-    float *all[] = { s->x, s->work, s->cos, s->sin, s->freq, s->temb, s->hidden, s->tproj, s->mod, s->head_mod };
+    float *all[] = { s->x, s->work, s->cos, s->sin, s->freq, s->temb, s->hidden, s->tproj, s->mod, s->head_mod, s->low,
+                     s->delta_gate };
 
     for (size_t i = 0; i < KL_ARRAY_LEN(all); i++)
         s->k->mem_free(s->ex, all[i]);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "gguf.h"
+#include "lora.h"
 #include "model_internal.h"
 
 /* What an opening model is made from; freed at the end. */
@@ -238,6 +239,8 @@ static int open_all(Open *o)
 
     if (!ret)
         ret = open_part(o, KL_PART_DIT, &o->f->dit);
+    if (!ret)
+        ret = kl_lora_attach(o->d, o->f->dit, o->params->lora, KL_EXPERT_ONLY);
     if (!ret)
         ret = resolve_part(o, KL_PART_TEXT, o->params->text_encoder);
     if (!ret)

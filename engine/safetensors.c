@@ -211,22 +211,31 @@ static int parse_all(KlDiag *d, const char *where, json_t *root, const uint8_t *
     return check_cover(d, where, base, avail, t, *n);
 }
 
-int kl_safetensors_parse(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, KlTensor **t, int *n)
+/* The header as JSON. */
+static int load_header(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, size_t *header, json_t **root)
 {
-    json_t *root = NULL;
-    size_t header = 0, count;
     char *source;
-    int ret;
+    int ret = find_header(d, where, data, bytes, header);
 
-    *t = NULL;
-    *n = 0;
-    ret = find_header(d, where, data, bytes, &header);
+    *root = NULL;
     if (ret < 0)
         return ret;
     if (!(source = kl_asprintf("the header of '%s'", where)))
         return kl_fail_memory(d, "a file's name", strlen(where));
-    ret = kl_json_parse(d, &root, source, data + 8, header);
+    ret = kl_json_parse(d, root, source, data + 8, *header);
     free(source);
+    return ret;
+}
+
+int kl_safetensors_parse(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, KlTensor **t, int *n)
+{
+    json_t *root;
+    size_t header = 0, count;
+    int ret;
+
+    *t = NULL;
+    *n = 0;
+    ret = load_header(d, where, data, bytes, &header, &root);
     if (ret < 0)
         return ret;
     count = json_object_size(root);
@@ -244,6 +253,24 @@ int kl_safetensors_parse(KlDiag *d, const char *where, const uint8_t *data, size
         *t = NULL;
         *n = 0;
     }
+    return ret;
+}
+
+int kl_safetensors_metadata(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, const char *key,
+                            char **text)
+{
+    json_t *root;
+    const char *s;
+    size_t header = 0;
+    int ret;
+
+    *text = NULL;
+    ret = load_header(d, where, data, bytes, &header, &root);
+    s = ret < 0 ? NULL : json_string_value(json_object_get(json_object_get(root, "__metadata__"), key));
+    if (s && !(*text = kl_strdup(s)))
+        ret = kl_fail_memory(d, "a file's metadata", strlen(s));
+    if (ret >= 0)
+        json_decref(root);
     return ret;
 }
 

@@ -18,6 +18,9 @@
  *  into `data`, their name and file_name are one malloc'd string each, to be freed with
  *  kl_tensors_free(). where names the file in messages. */
 int  kl_safetensors_parse(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, KlTensor **t, int *n);
+/** A copy of one text of the header's __metadata__, from malloc; *text is NULL when there is none. */
+int  kl_safetensors_metadata(KlDiag *d, const char *where, const uint8_t *data, size_t bytes, const char *key,
+                             char **text);
 /** Frees the names and t. */
 void kl_tensors_free(KlTensor *t, int n);
 

@@ -91,6 +91,10 @@ void kl_weights_close(KlWeights **pw)
     for (int i = 0; i < w->n_scales; i++)
         free(w->scales[i]);
     free(w->scales);
+    for (int i = 0; i < w->n_loras; i++)
+        kl_weights_close(&w->loras[i]);
+    free(w->loras);
+    free(w->deltas);
     for (int i = 0; i < w->n_maps; i++)
         kl_unmap_file(&w->maps[i]);
     free(w->maps);
@@ -247,6 +251,49 @@ int kl_weights_get_matrix(KlDiag *d, const KlWeights *w, const char *name, int64
     return wrong_shape(d, w, t, wanted);
 }
 
+bool kl_weights_max_rank(const KlWeights *w, int64_t *rank)
+{
+    *rank = 0;
+    for (int i = 0; i < w->n_deltas; i++)
+        *rank = KL_MAX(*rank, w->deltas[i].rank);
+    return w->n_deltas > 0;
+}
+
+const KlDelta *kl_weights_deltas(const KlWeights *w, const char *name, int *n)
+{
+    const KlDelta *first = NULL;
+
+    *n = 0;
+    for (int i = 0; i < w->n_deltas; i++)
+        if (!strcmp(w->deltas[i].name, name)) {
+            first = first ? first : &w->deltas[i];
+            ++*n;
+        }
+    return first;
+}
+
+/* v[n] += strength * each whole change. */
+static int add_deltas(KlDiag *d, const KlWeights *w, const char *name, float *v, size_t n)
+{
+    int count;
+    const KlDelta *e = kl_weights_deltas(w, name, &count);
+    float *x;
+
+    if (!count)
+        return 0;
+    if (!(x = malloc((n + !n) * sizeof(*x))))
+        return kl_fail_memory(d, name, n * sizeof(*x));
+    for (int i = 0; i < count; i++) {
+        if (e[i].rank)
+            continue;
+        kl_widen_plain(x, e[i].a, 0, (int64_t)n);
+        for (size_t k = 0; k < n; k++)
+            v[k] += e[i].strength * x[k];
+    }
+    free(x);
+    return 0;
+}
+
 int kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim, const int64_t *shape, float **out)
 {
     const KlTensor *t;
@@ -263,5 +310,10 @@ int kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndim
         return kl_fail_memory(d, name, n * sizeof(float));
     if (n)
         kl_widen_plain(*out, in, 0, (int64_t)n);
-    return 0;
+    ret = add_deltas(d, w, name, *out, n);
+    if (ret < 0) {
+        free(*out);
+        *out = NULL;
+    }
+    return ret;
 }

@@ -83,4 +83,20 @@ int  kl_weights_get_f32(KlDiag *d, const KlWeights *w, const char *name, int ndi
 /** kl_weights_get for a 2-D tensor: n x k, or any tensor whose first dim is n and whose others multiply to k. */
 int  kl_weights_get_matrix(KlDiag *d, const KlWeights *w, const char *name, int64_t n, int64_t k, KlWeight *out);
 
+/** One change of a tensor by a LoRA (see lora.h): + strength * B A, or, where rank is 0, + strength * A. Vectors have
+ *  it added by kl_weights_get_f32(); matrices are given without it. */
+typedef struct KlDelta {
+    const char *name;                   /* of the tensor */
+    KlWeight a;                         /* [rank,k], or as the tensor */
+    KlWeight b;                         /* [n,rank] */
+    int64_t rank;
+    float strength;
+    int order;                          /* in which they were given */
+} KlDelta;
+
+/** Whether there are changes; *rank is the largest. */
+bool kl_weights_max_rank(const KlWeights *w, int64_t *rank);
+/** The n changes of a tensor, in the order of the files; NULL when there are none. */
+const KlDelta *kl_weights_deltas(const KlWeights *w, const char *name, int *n);
+
 #endif /* KL_WEIGHTS_H */

@@ -19,6 +19,10 @@ struct KlWeights {
     struct KlGguf *gguf;                /* or NULL */
     float **scales;                     /* n_scales, each malloc'd; KlTensor.scale points to them */
     int n_scales;
+    struct KlDelta *deltas;             /* n_deltas, sorted by name once all are there */
+    int n_deltas;
+    struct KlWeights **loras;           /* n_loras, the files that deltas point into */
+    int n_loras;
 };
 
 /** NULL with d's error set when out of memory. */

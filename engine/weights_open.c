@@ -184,7 +184,7 @@ static int open_folder(KlDiag *d, KlWeights *w, const char *path)
         "model.safetensors.index.json", "model.safetensors",
         "diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
         "model.fp16.safetensors", "diffusion_pytorch_model.fp16.safetensors",
-        "model.bf16.safetensors", "diffusion_pytorch_model.bf16.safetensors",
+        "model.bf16.safetensors", "diffusion_pytorch_model.bf16.safetensors", "pytorch_lora_weights.safetensors",
     };
     struct stat st;
 
@@ -203,7 +203,7 @@ static int open_folder(KlDiag *d, KlWeights *w, const char *path)
         return ret;
     }
     return kl_fail(d, KLING_ERROR_NOT_FOUND, "no model.safetensors or diffusion_pytorch_model.safetensors (or their "
-                   "index) in '%s'", path);
+                   "index), nor pytorch_lora_weights.safetensors, in '%s'", path);
 }
 
 int kl_weights_open(KlDiag *d, KlWeights **w, const char *path)

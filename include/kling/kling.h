@@ -149,6 +149,9 @@ typedef struct KlingModelParams {
     const char *vae;                     /* likewise */
     const char *tokenizer;               /* folder, spiece.model or tokenizer.json; NULL likewise */
     const char *device;                  /* "auto", "cpu"; NULL is "auto" */
+    const char *lora;                    /* LoRA files, "PATH[:STRENGTH][:high|low]" separated by '|': strength 1
+                                            where none is given; high and low are the experts of a model that has
+                                            two, both where none is given. NULL: none */
 } KlingModelParams;
 
 /** What a model is and prefers. Strings live as long as the model. */
