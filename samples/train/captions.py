@@ -8,7 +8,7 @@ import argparse
 import json
 import random
 
-from render import BACKGROUNDS, COLOURS, HELD_OUT_PERCENT, MOTIONS, OBJECTS, combinations, draw_scene, held_out
+from scenes import BACKGROUNDS, COLOURS, HELD_OUT_PERCENT, MOTIONS, OBJECTS, combinations, draw_scene, held_out
 
 KIND_EN = {"ball": ("ball", "ball", "ball", "sphere"), "cube": ("cube", "cube", "box", "block"),
            "pyramid": ("pyramid", "pyramid", "triangle"), "star": ("star", "star", "five-pointed star"),

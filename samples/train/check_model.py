@@ -38,6 +38,10 @@ def main():
     dist = theirs.encode(x).latent_dist
     ok &= judge("vae encoder, mean", mean, dist.mean) and judge("vae encoder, log variance", logvar, dist.logvar)
     ok &= judge("vae decoder", ours.decode(mean).clamp(-1, 1), theirs.decode(dist.mean).sample)
+    model.STACKED["on"] = True
+    ok &= judge("vae encoder, stacked convolutions", ours.encode(x)[0], mean)
+    ok &= judge("vae decoder, stacked convolutions", ours.decode(mean).clamp(-1, 1), theirs.decode(dist.mean).sample)
+    model.STACKED["on"] = False
     dit = model.Dit(model.config(root, "transformer"))
     ref = WanTransformer3DModel.load_config(root, subfolder="transformer")
     ref = WanTransformer3DModel.from_config(ref).eval()
@@ -56,7 +60,8 @@ def main():
         from transformers import UMT5EncoderModel
         again = AutoencoderKLWan.from_pretrained(tmp, subfolder="vae")
         ok &= again.config.latents_std == stats["latents_std"]
-        WanTransformer3DModel.from_pretrained(tmp, subfolder="transformer")
+        from safetensors.torch import load_file
+        ref.load_state_dict(load_file(tmp + "/transformer/diffusion_pytorch_model.safetensors"))
         b = UMT5EncoderModel.from_pretrained(tmp + "/text_encoder", dtype=torch.float32)
         enc.load_state_dict({k: v.half().float() for k, v in enc.state_dict().items()})
         ids = [[5, 6, 7, 1], [9, 1]]

@@ -22,15 +22,31 @@ TEXT_LEN = 512
 
 # -- VAE: causal, 8x8 in space, 4 in time after the first frame ---------------------------------------------------
 
+STACKED = {"on": False}     # train.py sets what is faster on its device
+
+
 class CausalConv3d(nn.Conv3d):
-    """A convolution that sees no later frame: zeros stand in front of the first."""
+    """A convolution that sees no later frame: zeros stand in front of the first. Stacked, it is one of pictures, each
+    with those before it as further channels: some versions of cuDNN are slow, or wrong, at bf16 in three dimensions."""
 
     def __init__(self, cin, cout, kernel, stride=1, pad=(0, 0, 0)):
         super().__init__(cin, cout, kernel, stride=stride, padding=(0, pad[1], pad[2]))
         self.lead = 2 * pad[0]
 
     def forward(self, x):
-        return super().forward(F.pad(x, (0, 0, 0, 0, self.lead, 0)) if self.lead else x)
+        if self.lead:
+            x = F.pad(x, (0, 0, 0, 0, self.lead, 0))
+        return self.stacked(x) if STACKED["on"] else super().forward(x)
+
+    def stacked(self, x):
+        taps, step = self.kernel_size[0], self.stride[0]
+        b, c, t, h, w = x.shape
+        n = (t - taps) // step + 1
+        x = torch.cat([x[:, :, k:k + (n - 1) * step + 1:step] for k in range(taps)], 1) if taps > 1 else x
+        x = x.transpose(1, 2).reshape(b * n, taps * c, h, w)            # no copy in channels-last
+        weight = self.weight.transpose(1, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        y = F.conv2d(x, weight, self.bias, self.stride[1:], self.padding[1:])
+        return y.view(b, n, *y.shape[1:]).transpose(1, 2)
 
 
 def conv3(cin, cout):
@@ -218,6 +234,9 @@ class Vae(nn.Module):
                 if isinstance(m, ResBlock):
                     m.conv2.weight.mul_(0.2)
             self.decoder.conv_out.weight.mul_(0.3)
+            z = self.config["z_dim"]                # little noise at first, so that there is something to learn from
+            self.quant_conv.weight[z:].mul_(0.1)
+            self.quant_conv.bias[z:].fill_(-6.0)
 
     def encode(self, x):
         mean, logvar = self.quant_conv(self.encoder(x)).float().chunk(2, 1)

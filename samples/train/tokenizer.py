@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 from captions import caption, vocabulary_lines
-from render import draw_scene
+from scenes import draw_scene
 
 VOCAB = 1004       # pieces of the model
 EXTRA = 20         # <extra_id_N> behind them: 1024 ids in all

@@ -1,0 +1,72 @@
+# Rendered clips on the device, as bytes: what both trainings draw from.
+# Copyright (c) 2026 the kling for FFmpeg developers
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import random
+
+import torch
+
+from render import render
+from scenes import draw_scene
+
+SHARE = (0.7, 0.15, 0.15)       # of the sizes
+UNSEEN = 1 << 41                # scenes from here on are for looking, not for training
+
+
+def bytes_of(clips):
+    return (clips * 255 + 0.5).to(torch.uint8)
+
+
+def pictures_of(clips):
+    """Bytes to -1..1, channels last."""
+    x = clips.float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last_3d) if x.is_cuda else x
+
+
+class Clips:
+    """`count` clips by size; next() renders `args.encode_batch` more of them and says where they lie, the oldest going
+    once all places are taken. Scenes are numbered from `first` on by args.seed."""
+
+    def __init__(self, args, count, first):
+        self.args, self.counter, self.scenes, self.data = args, first, [], []
+        total = sum(SHARE[:len(args.sizes)])
+        self.share = [s / total for s in SHARE[:len(args.sizes)]]
+        unit = args.encode_batch
+        self.room = [max(unit, int(count * s) // unit * unit) for s in self.share]
+        for (w, h), n in zip(args.sizes, self.room):
+            self.data.append(torch.empty(n, 3, args.frames, h, w, dtype=torch.uint8, device=args.device))
+            self.scenes.append([None] * n)
+        self.at = [0] * len(self.room)
+
+    def fill(self):
+        for i, n in enumerate(self.room):
+            for _ in range(n // self.args.encode_batch):
+                yield i, self.next(i)
+
+    def next(self, i):
+        """Renders into size i; the slice of the new clips."""
+        n, args = self.args.encode_batch, self.args
+        a = self.at[i]
+        scenes = [draw_scene(args.seed * (1 << 44) + self.counter + k, args.sizes[i]) for k in range(n)]
+        self.counter += n
+        self.data[i][a:a + n] = bytes_of(render(scenes, args.device, range(args.frames)))
+        self.scenes[i][a:a + n] = scenes
+        self.at[i] = (a + n) % self.room[i]
+        return slice(a, a + n)
+
+    def which(self, rng):
+        return rng.choices(range(len(self.share)), self.share)[0]
+
+
+def unseen(args, count, size=None):
+    """(scene, clip 0..1 [1, 3, T, H, W]) of scenes that no training has, held-out combinations among them."""
+    for i in range(count):
+        scene = draw_scene(UNSEEN + i, size or args.sizes[i % len(args.sizes)], held=True)
+        yield scene, render([scene], args.device, range(args.frames))
+
+
+def pick(rng, n, count):
+    return rng.sample(range(n), min(count, n)) if count <= n else [rng.randrange(n) for _ in range(count)]
+
+
+def seeded(*words):
+    return random.Random(" ".join(str(w) for w in words))
