@@ -22,7 +22,7 @@ import synth
 HERE = pathlib.Path(__file__).resolve().parent
 MODEL = "extend"
 STRIDE = 29
-WARM_UP = 4                             # latent frames of standstill before a trail
+WARM_UP = 8                             # latent frames of standstill before a trail
 CONTEXT_NOISE = 0.02
 MAX_OFFSET, MAX_LOG_GAIN = 8 / 255, 0.1
 M64 = (1 << 64) - 1

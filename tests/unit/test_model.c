@@ -388,6 +388,10 @@ static const struct {
     { "kling.json", "fps", "\"\"", BAD, "\"fps\"" },
     { "kling.json", "guidance", "1e9", BAD, "\"guidance\"" },
     { "kling.json", "guidance", "\"5\"", BAD, "not a number" },
+    { "kling.json", "lead_frames", "-1", BAD, "\"lead_frames\"" },
+    { "kling.json", "lead_frames", "2.5", BAD, "\"lead_frames\"" },
+    { "kling.json", "trail_frames", "\"8\"", BAD, "\"trail_frames\"" },
+    { "kling.json", "drift_guard", "1.01", BAD, "\"drift_guard\"" },
 };
 
 static void test_edit(size_t i)
