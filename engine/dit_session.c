@@ -90,7 +90,9 @@ static int64_t work_floats(const KlDitSession *s)
 /* Rows of the largest linear times the rank. */
 static int64_t lora_floats(const KlDitSession *s)
 {
-    const int64_t rows = KL_MAX(KL_MAX(s->S, s->F), s->dit->cfg.text_len + 1);
+    const KlDitConfig *c = &s->dit->cfg;
+    const int64_t few = KL_MAX(c->text_len + 1, c->image_dim ? KL_DIT_MAX_IMAGE_LEN : 0);
+    const int64_t rows = KL_MAX(KL_MAX(s->S, s->F), few);
 
     return s->dit->lora ? rows * KL_MAX(s->dit->lora_rank, 1) : 0;
 }
@@ -307,9 +309,8 @@ static int reserve_image(KlDitSession *s, KlDiag *d, int n)
     const KlDitLinear *on_rows[] = { &s->dit->image.ff1, &s->dit->image.ff2, &s->dit->blocks->cross.image_k };
     size_t need = s->k->attention_scratch(s->ex, s->S, n, c->heads, c->head_dim);
 
-    for (int t = 0; t < KL_DTYPE_NB; t++)
-        for (size_t i = 0; i < KL_ARRAY_LEN(on_rows); i++)
-            need = KL_MAX(need, s->k->linear_scratch(s->ex, n, on_rows[i]->n, on_rows[i]->k, (KlDType)t));
+    for (size_t i = 0; i < KL_ARRAY_LEN(on_rows); i++)
+        need = KL_MAX(need, linear_scratch(s, n, on_rows[i]));
     return s->k->exec_reserve(s->ex, need) < 0 ? kl_fail_memory(d, "the transformer's scratch", need) : 0;
 }
 

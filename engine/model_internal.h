@@ -22,6 +22,8 @@ const char *kl_part_key(KlPart part);
 int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part);
 /** The rules from the original release's names to the canonical ones. residual_vae: of a VAE, those of Wan 2.2. */
 const KlRename *kl_names_original(KlPart part, bool residual_vae, int *n);
+/** The rules from the names that GGUF files have to the canonical ones. */
+const KlRename *kl_names_gguf(KlPart part, int *n);
 /** What `name` was before the rules renamed it, malloc'd; NULL when no rule leads to it. For tests and tools. */
 char *kl_rename_backwards(const char *name, const KlRename *rules, int n_rules);
 

@@ -225,3 +225,11 @@ const KlRename *kl_names_original(KlPart part, bool residual_vae, int *n)
     *n = 0;
     return NULL;
 }
+
+const KlRename *kl_names_gguf(KlPart part, int *n)
+{
+    if (part != KL_PART_TEXT)
+        return kl_names_original(part, false, n);
+    *n = KL_ARRAY_LEN(text_gguf);
+    return text_gguf;
+}

@@ -1,0 +1,28 @@
+/*
+ * From f32 to the stored forms that kling-quantize writes.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * How they are read is kernels/quants.h. Values are finite.
+ */
+#ifndef KL_QUANTIZE_H
+#define KL_QUANTIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+
+/** To nearest even; what is larger than the largest becomes that (fp8) or infinite (f16). */
+uint16_t quantize_f16(float x);
+uint16_t quantize_bf16(float x);
+uint8_t  quantize_e4m3(float x);
+
+/** out = n elements of x in `to`: f32, f16, bf16, or q8_0 and q4_k, for which n is a multiple of the block; fp8 and
+ *  int8 as x / scale. */
+void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float scale);
+
+/** The scale of values up to max: max / 448 for fp8, max / 127 for int8; 1 when max is 0 or the dtype has none. */
+float quantize_scale(float max, KlDType to);
+
+#endif /* KL_QUANTIZE_H */
