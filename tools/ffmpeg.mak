@@ -36,13 +36,14 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 FF_CONF_reduced := $(FF_COMMON) --disable-everything --disable-autodetect --disable-network --enable-zlib \
 	--optflags=-O1 --extra-ldexeflags='-Wl,-rpath,$(ABS_B)/lib' \
 	--enable-indev=lavfi --enable-protocol=file,pipe,concat \
-	--enable-filter=$(call list,kling scale fps setpts settb setsar sendcmd metadata showinfo split concat testsrc \
+	--enable-filter=$(call list,kling kling_bridge kling_extend \
+		scale fps setpts settb setsar setparams sendcmd metadata showinfo split concat testsrc \
 		testsrc2 color nullsrc hwupload xfade overlay drawtext ass subtitles palettegen paletteuse format trim null \
 		hstack vstack tpad loop select crop pad nullsink buffer buffersink realtime signalstats blend psnr streamselect \
-		$(if $(filter yes,$(FFMPEG_ZMQ)),zmq)) \
-	--enable-encoder=$(call list,libx264 ffv1 rawvideo wrapped_avframe gif png) \
-	--enable-decoder=$(call list,h264 ffv1 rawvideo wrapped_avframe gif png ass srt subrip) \
-	--enable-parser=$(call list,h264 gif png) \
+		sine acrossfade adelay aresample $(if $(filter yes,$(FFMPEG_ZMQ)),zmq)) \
+	--enable-encoder=$(call list,libx264 ffv1 rawvideo wrapped_avframe gif png aac) \
+	--enable-decoder=$(call list,h264 ffv1 rawvideo wrapped_avframe gif png ass srt subrip aac) \
+	--enable-parser=$(call list,h264 gif png aac) --enable-bsf=h264_mp4toannexb \
 	--enable-muxer=$(call list,mp4 mov matroska framecrc framemd5 framehash rawvideo null gif image2 image2pipe md5 hash \
 		yuv4mpegpipe nut) \
 	--enable-demuxer=$(call list,mov matroska rawvideo gif image2 image2pipe png_pipe ass srt concat nut)
@@ -55,7 +56,10 @@ $(B)/ffmpeg-$(1)/.prepared: $$(FF_PATCHES_$(1)) $(if $(filter $(1),$(FFMPEG_VERS
 	@mkdir -p $$(@D)
 	$$(Q)$(S)tools/get-ffmpeg $(if $(filter $(1),$(FFMPEG_VERSION)),$(FFMPEG_SRC:%=--src=%)) $(1) $$(@D)/src
 	$$(Q)for p in $$(FF_PATCHES_$(1)); do \
-		grep -q ff_vsrc_kling $$(@D)/src/libavfilter/allfilters.c && break; \
+		patch -d $$(@D)/src -p1 -R -s -f --dry-run < $$$$p > /dev/null && continue; \
+		if grep -q ff_vsrc_kling $$(@D)/src/libavfilter/allfilters.c; then \
+			echo "$(FFMPEG_SRC) has an older or newer version of $$$$p: give a tree without it"; exit 1; \
+		fi; \
 		echo "PATCH   $$$$p"; \
 		patch -d $$(@D)/src -p1 -s --no-backup-if-mismatch < $$$$p || exit 1; \
 	done
@@ -87,7 +91,7 @@ $(B)/ffmpeg-$(1)/$(2)/.built: $(B)/ffmpeg-$(1)/$(2)/.configured $(addprefix $(S)
 	done
 	+$$(Q)$$(MAKE) $$(auto_j) -C $$(@D) ffmpeg ffprobe > $$(@D)/make.out 2>&1 || \
 		{ grep -E -B2 -A12 'error|Error|undefined' $$(@D)/make.out | tail -n 60; false; }
-	@grep -A6 -E 'vsrc_kling.*warning|kling_common.*warning|frame_out.*warning' $$(@D)/make.out || :
+	@grep -A6 -E '$(subst $(empty) $(empty),|,$(patsubst %,%.*warning,$(notdir $(VF_SRC))))' $$(@D)/make.out || :
 	@touch $$@
 endef
 

@@ -126,14 +126,14 @@ static char *default_model(void)
 
 static char *make_key(const KlingModelParams *p)
 {
-    const char *const part[] = { p->model, p->text_encoder, p->vae, p->tokenizer, p->device };
+    const char *const part[] = { p->model, p->text_encoder, p->vae, p->tokenizer, p->lora, p->device };
     AVBPrint bp;
     char *key;
 
     av_bprint_init(&bp, 0, AV_BPRINT_SIZE_UNLIMITED);
     for (int i = 0; i < FF_ARRAY_ELEMS(part); i++) {
-        /* another way of writing the same path is the same model; the device is no path */
-        char *real = part[i] && i < FF_ARRAY_ELEMS(part) - 1 ? realpath(part[i], NULL) : NULL;
+        /* another way of writing the same path is the same model; LoRAs are a list, the device is no path */
+        char *real = part[i] && i < FF_ARRAY_ELEMS(part) - 2 ? realpath(part[i], NULL) : NULL;
 
         av_bprintf(&bp, "%s\n", real ? real : part[i] ? part[i] : "");
         free(real);
@@ -236,19 +236,25 @@ void ff_kling_progress(void *opaque, const KlingProgress *p)
 {
     KlingProgressLog *l = opaque;
     const int64_t now_us = av_gettime_relative();
+    char window[48] = "";
 
     if (strcmp(p->stage, "denoise")) {
-        av_log(l->log, AV_LOG_VERBOSE, "stage: %s\n", p->stage);
+        if (p->windows > 1)
+            av_log(l->log, AV_LOG_VERBOSE, "window %d/%d, stage: %s\n", p->window + 1, p->windows, p->stage);
+        else
+            av_log(l->log, AV_LOG_VERBOSE, "stage: %s\n", p->stage);
         return;
     }
     if (p->step < 1 || (p->step < p->steps && l->last_us && now_us - l->last_us < 1000000))
         return;
     l->last_us = now_us;
+    if (p->windows > 1)
+        snprintf(window, sizeof(window), "window %d/%d, ", p->window + 1, p->windows);
     if (p->seconds_left < 0)
-        av_log(l->log, AV_LOG_INFO, "step %d/%d, %.3g s per step\n", p->step, p->steps, p->step_seconds);
+        av_log(l->log, AV_LOG_INFO, "%sstep %d/%d, %.3g s per step\n", window, p->step, p->steps, p->step_seconds);
     else
-        av_log(l->log, AV_LOG_INFO, "step %d/%d, %.3g s per step, %.*f s left\n", p->step, p->steps, p->step_seconds,
-               p->seconds_left < 10, p->seconds_left);
+        av_log(l->log, AV_LOG_INFO, "%sstep %d/%d, %.3g s per step, %.*f s left\n", window, p->step, p->steps,
+               p->step_seconds, p->seconds_left < 10, p->seconds_left);
 }
 
 /* ---- interrupt --------------------------------------------------------------------------------------------- */
@@ -312,6 +318,47 @@ static void take_signal(TakenSignal *s, int mode)
     s->taken = !sigaction(s->signal, &ours, NULL);
 }
 
+/* Both under signals_mutex. */
+static void hold_signals(int mode)
+{
+    nb_signal_users++;
+    for (int i = 0; i < FF_ARRAY_ELEMS(signals); i++)
+        take_signal(&signals[i], mode);
+}
+
+static void release_signals(void)
+{
+    if (--nb_signal_users)
+        return;
+    for (int i = 0; i < FF_ARRAY_ELEMS(signals); i++) {
+        TakenSignal *s = &signals[i];
+        struct sigaction now;
+
+        /* a handler that the program has put on top meanwhile stays */
+        if (s->taken && !sigaction(s->signal, NULL, &now) && is_ours(&now)) {
+            sigaction(s->signal, &s->saved, NULL);
+            s->taken = 0;
+        }
+    }
+}
+
+int ff_kling_interrupt_hold(int mode)
+{
+    if (mode == KLING_INTERRUPT_OFF)
+        return 0;
+    ff_mutex_lock(&signals_mutex);
+    hold_signals(mode);
+    ff_mutex_unlock(&signals_mutex);
+    return 1;
+}
+
+void ff_kling_interrupt_release(void)
+{
+    ff_mutex_lock(&signals_mutex);
+    release_signals();
+    ff_mutex_unlock(&signals_mutex);
+}
+
 void ff_kling_interrupt_add(void *log, KlingJob *job, int mode)
 {
     int i = 0;
@@ -323,9 +370,7 @@ void ff_kling_interrupt_add(void *log, KlingJob *job, int mode)
         i++;
     if (i < MAX_JOBS) {
         atomic_store(&running_jobs[i], job);
-        nb_signal_users++;
-        for (int j = 0; j < FF_ARRAY_ELEMS(signals); j++)
-            take_signal(&signals[j], mode);
+        hold_signals(mode);
     } else {
         av_log(log, AV_LOG_WARNING, "more than %d clips at once: this one cannot be interrupted\n", MAX_JOBS);
     }
@@ -343,18 +388,7 @@ void ff_kling_interrupt_remove(KlingJob *job)
         i++;
     if (i < MAX_JOBS) {
         atomic_store(&running_jobs[i], NULL);
-        if (!--nb_signal_users) {
-            for (int j = 0; j < FF_ARRAY_ELEMS(signals); j++) {
-                TakenSignal *s = &signals[j];
-                struct sigaction now;
-
-                /* a handler that the program has put on top meanwhile stays */
-                if (s->taken && !sigaction(s->signal, NULL, &now) && is_ours(&now)) {
-                    sigaction(s->signal, &s->saved, NULL);
-                    s->taken = 0;
-                }
-            }
-        }
+        release_signals();
         /* a handler in another thread may still hold the job; it never waits for a lock */
         while (atomic_load(&handlers_running))
             av_usleep(100);

@@ -45,10 +45,14 @@ enum KlingInterrupt {
     KLING_INTERRUPT_ON,
 };
 
-/** From here on SIGINT and SIGTERM cancel the job as well as reach the program's own handler. */
+/** From here on SIGINT and SIGTERM are counted as well as reach the program's own handler; each call that returned 1
+ *  is paired with one of ff_kling_interrupt_release(). 0 when the mode is off. */
+int  ff_kling_interrupt_hold(int mode);
+void ff_kling_interrupt_release(void);
+/** From here on they also cancel the job. */
 void ff_kling_interrupt_add(void *log, KlingJob *job, int mode);
-/** Before the job is destroyed; a job that was not added is ignored. With the last one the program's handlers
- *  are restored. */
+/** Before the job is destroyed; a job that was not added is ignored. With the last user of the signals the program's
+ *  handlers are restored. */
 void ff_kling_interrupt_remove(KlingJob *job);
 /** How many signals have been seen since the process started. */
 unsigned ff_kling_interrupt_count(void);

@@ -79,6 +79,24 @@ static inline void klc_frame_duration(AVFrame *f, int64_t d)
 #endif
 }
 
+static inline int64_t klc_frame_get_duration(const AVFrame *f)
+{
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
+    return f->duration;
+#else
+    return f->pkt_duration;
+#endif
+}
+
+static inline int klc_frame_interlaced(const AVFrame *f)
+{
+#ifdef AV_FRAME_FLAG_INTERLACED             /* >= 6.1 */
+    return !!(f->flags & AV_FRAME_FLAG_INTERLACED);
+#else
+    return f->interlaced_frame;
+#endif
+}
+
 #ifndef AVFILTER_FLAG_HWDEVICE
 #   define AVFILTER_FLAG_HWDEVICE 0
 #endif

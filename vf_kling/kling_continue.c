@@ -1,0 +1,493 @@
+/*
+ * New frames after given ones, and, where asked for, before others.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Footage -> pictures at the model's size and rate -> job -> pictures, their colour matched -> the footage's rate ->
+ * its size and format. Pictures are counted from the last real one, which is number 0; the new ones are 1 to
+ * time.pictures, the trail begins with the next.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kling_compat.h"
+
+#include "libavutil/avassert.h"
+#include "libavutil/mathematics.h"
+#include "libavutil/pixdesc.h"
+
+#include "kling_continue.h"
+
+#define SEAM_PAIRS 4                    /* known pictures that the seam is measured on, the nearest ones */
+
+/* ---- what can be gone on from ------------------------------------------------------------------------------ */
+
+int ff_kling_continue_formats(KLC_QUERY_ARGS)
+{
+    AVFilterFormats *formats = NULL;
+    int ret;
+
+    for (const AVPixFmtDescriptor *d = NULL; (d = av_pix_fmt_desc_next(d));) {
+        const enum AVPixelFormat f = av_pix_fmt_desc_get_id(d);
+
+        if ((ff_kling_fit_supports(f) || d->flags & AV_PIX_FMT_FLAG_HWACCEL) &&
+            (ret = ff_add_format(&formats, f)) < 0)
+            return ret;
+    }
+    return KLC_COMMON(formats, formats);
+}
+
+int ff_kling_continue_check_format(AVFilterContext *ctx, const AVFilterLink *inlink)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(inlink->format);
+
+    if (d && !(d->flags & AV_PIX_FMT_FLAG_HWACCEL))
+        return 0;
+    av_log(ctx, AV_LOG_ERROR, "frames in a device's memory (%s) cannot be read here: put hwdownload,format=nv12 (or "
+           "what the frames are) before %s\n", d ? d->name : "unknown", ctx->filter->name);
+    return AVERROR(ENOSYS);
+}
+
+static int check_caps(AVFilterContext *ctx, const KlingModelInfo *info, int arrive, const char *why)
+{
+    if (!(info->caps & (KLING_CAP_LEAD_IMAGE | KLING_CAP_LEAD_CLIP))) {
+        av_log(ctx, AV_LOG_ERROR, "%s (%s) makes clips from text alone; %s needs a model that goes on from pictures, "
+               "such as Wan 2.2 TI2V 5B\n", info->name, info->kind, ctx->filter->name);
+        return AVERROR(ENOSYS);
+    }
+    if (arrive && !(info->caps & (KLING_CAP_TRAIL_IMAGE | KLING_CAP_TRAIL_CLIP))) {
+        av_log(ctx, AV_LOG_ERROR, "%s (%s) cannot arrive at a given picture; %s needs a model that was trained for "
+               "first and last frames, such as Wan 2.1 FLF2V\n", info->name, info->kind, why);
+        return AVERROR(ENOSYS);
+    }
+    return 0;
+}
+
+/* Latent frames of the longest window. */
+static int window_latents(const KlingModelInfo *info)
+{
+    return 1 + (info->frames - 1 + info->frame_multiple - 1) / info->frame_multiple;
+}
+
+/* The number of pictures up to n that a job takes whole as a lead: 1 + a multiple, within half a window. */
+static int lead_count(const KlingClip *c, int n)
+{
+    const KlingModelInfo *info = kling_model_info(c->model);
+    const int m = info->frame_multiple;
+
+    n = FFMIN(n, c->context ? c->context : FFMAX(info->lead_frames, 1));
+    if (!(info->caps & KLING_CAP_LEAD_CLIP))
+        n = 1;
+    n = FFMIN(n, 1 + (FFMAX(window_latents(info) / 2, 1) - 1) * m);
+    return n < 1 ? 1 : 1 + (n - 1) / m * m;
+}
+
+static int trail_count(const KlingClip *c, int n)
+{
+    const KlingModelInfo *info = kling_model_info(c->model);
+
+    return info->caps & KLING_CAP_TRAIL_CLIP ? FFMAX(FFMIN(n, info->trail_frames), 1) : 1;
+}
+
+double ff_kling_continue_lead_span(const KlingClip *c)
+{
+    return (lead_count(c, INT_MAX) - 1) / av_q2d(c->frame_rate);
+}
+
+double ff_kling_continue_trail_span(const KlingClip *c)
+{
+    return (trail_count(c, INT_MAX) - 1) / av_q2d(c->frame_rate);
+}
+
+/* ---- the job ----------------------------------------------------------------------------------------------- */
+
+/* Warnings come once, from the real job. */
+static void log_errors(void *opaque, enum KlingLogLevel level, const char *line)
+{
+    if (level == KLING_LOG_ERROR)
+        ff_kling_log(opaque, level, line);
+}
+
+static KlingFrame as_frame(const KlingPicture *p)
+{
+    return (KlingFrame){ .data = { p->data[0], p->data[1], p->data[2] }, .stride = p->width_px,
+                         .width_px = p->width_px, .height_px = p->height_px };
+}
+
+static void choose_size(const KlingClip *c, KlingContinuation *k, int width, int height, AVRational sar)
+{
+    k->width_px  = c->width_px;
+    k->height_px = c->height_px;
+    if (!k->width_px)
+        ff_kling_fit_size(kling_model_info(c->model), width, height, sar, &k->width_px, &k->height_px);
+}
+
+/* Pictures of a job when the options say nothing: a window's. */
+static int default_pictures(const KlingClip *c, int nb_lead, int nb_trail)
+{
+    return FFMAX(kling_model_info(c->model)->frames - nb_lead - nb_trail, 1);
+}
+
+/* A job as it will be asked for, from black pictures: everything that is refused is refused now. */
+static int try_job(AVFilterContext *ctx, KlingContinuation *k, AVRational rate, int arrive)
+{
+    KlingClip *c = ctx->priv;
+    KlingPicture black;
+    KlingParams p;
+    KlingFrame f;
+    int pictures = default_pictures(c, 1, arrive), ret;
+
+    if (ff_kling_picture_alloc(&black, k->width_px, k->height_px) < 0)
+        return AVERROR(ENOMEM);
+    memset(black.data[0], 0, sizeof(float) * 3 * black.width_px * black.height_px);
+    f = as_frame(&black);
+    if (c->duration_us)
+        pictures = ff_kling_clip_frames(c, c->frame_rate, 0);
+    else if (c->frames && rate.num > 0 && rate.den > 0)
+        pictures = FFMAX(av_rescale_q(c->frames, av_inv_q(rate), av_inv_q(c->frame_rate)), 1);
+    if ((ret = ff_kling_clip_params(ctx, &p, k->width_px, k->height_px, pictures)) >= 0) {
+        p.lead     = &f;
+        p.nb_lead  = 1;
+        p.trail    = &f;
+        p.nb_trail = arrive;
+        p.log      = log_errors;
+        ret = ff_kling_clip_begin(ctx, &p);
+        kling_job_destroy(&c->job);
+    }
+    ff_kling_picture_free(&black);
+    return ret;
+}
+
+int ff_kling_continue_open(AVFilterContext *ctx, KlingContinuation *k, const AVFilterLink *inlink, int arrive,
+                           const char *why)
+{
+    KlingClip *c = ctx->priv;
+    int ret;
+
+    ff_kling_continue_end(c, k);
+    if ((ret = ff_kling_clip_open(ctx)) < 0 ||
+        (ret = check_caps(ctx, kling_model_info(c->model), arrive, why)) < 0)
+        return ret;
+    choose_size(c, k, inlink->w, inlink->h, inlink->sample_aspect_ratio);
+    return try_job(ctx, k, ff_filter_link((AVFilterLink *)inlink)->frame_rate, arrive);
+}
+
+/* n pictures of the footage at the model's rate, in order of time; at least one. */
+static int read_pictures(AVFilterContext *ctx, KlingContinuation *k, const KlingHistory *h, int n,
+                         KlingPicture **pictures, int *nb)
+{
+    const KlingClip *c = ctx->priv;
+    const double step = 1 / av_q2d(c->frame_rate);
+    int ret;
+
+    if (!(*pictures = av_calloc(n, sizeof(**pictures))))
+        return AVERROR(ENOMEM);
+    *nb = n;
+    for (int i = 0; i < n; i++) {
+        const int age = h->end == KLING_HISTORY_LAST ? n - 1 - i : i;
+
+        if ((ret = ff_kling_picture_alloc(&(*pictures)[i], k->width_px, k->height_px)) < 0 ||
+            (ret = ff_kling_fit_in(ctx, &k->fit, &(*pictures)[i], ff_kling_history_at(h, age * step))) < 0)
+            return ret;
+    }
+    return 0;
+}
+
+static int make_job(AVFilterContext *ctx, KlingContinuation *k)
+{
+    KlingFrame *f = av_calloc(k->nb_lead + k->nb_trail, sizeof(*f));
+    KlingParams p;
+    int ret;
+
+    if (!f)
+        return AVERROR(ENOMEM);
+    for (int i = 0; i < k->nb_lead; i++)
+        f[i] = as_frame(&k->lead[i]);
+    for (int i = 0; i < k->nb_trail; i++)
+        f[k->nb_lead + i] = as_frame(&k->trail[i]);
+    if ((ret = ff_kling_clip_params(ctx, &p, k->width_px, k->height_px, k->time.pictures)) >= 0) {
+        p.flags   |= KLING_FLAG_KEEP_CONTEXT;
+        p.lead     = f;
+        p.nb_lead  = k->nb_lead;
+        p.trail    = f + k->nb_lead;
+        p.nb_trail = k->nb_trail;
+        ret = ff_kling_clip_begin(ctx, &p);
+    }
+    av_free(f);
+    return ret;
+}
+
+static int set_time(AVFilterContext *ctx, KlingContinuation *k, int nb_lead, int nb_trail)
+{
+    const KlingClip *c = ctx->priv;
+    const int pictures = default_pictures(c, nb_lead, nb_trail);
+    const double seconds = pictures / av_q2d(c->frame_rate);
+    const int frames = ff_kling_clip_frames(c, av_inv_q(k->spacing),
+                                            av_clip64(seconds / av_q2d(k->spacing), 1, INT_MAX - 1));
+    const int ret = nb_trail ? ff_kling_time_to_trail(&k->time, frames, k->spacing, c->frame_rate,
+                                                      kling_model_info(c->model)->frame_multiple)
+                             : ff_kling_time_open_end(&k->time, frames, k->spacing, c->frame_rate);
+
+    if (ret < 0)
+        av_log(ctx, AV_LOG_ERROR, "%s is too long: %d frames\n", c->frames ? "frames" : "duration", frames);
+    return ret;
+}
+
+static int alloc_pictures(KlingContinuation *k)
+{
+    int ret;
+
+    k->nb_slots = k->nb_trail ? FFMIN(k->fade, k->time.pictures) + 1 : 1;
+    if (!(k->queue = av_calloc(k->nb_slots, sizeof(*k->queue))))
+        return AVERROR(ENOMEM);
+    for (int i = 0; i < k->nb_slots; i++)
+        if ((ret = ff_kling_picture_alloc(&k->queue[i], k->width_px, k->height_px)) < 0)
+            return ret;
+    if ((ret = ff_kling_picture_alloc(&k->prev, k->width_px, k->height_px)) < 0 ||
+        (ret = ff_kling_picture_alloc(&k->next, k->width_px, k->height_px)) < 0)
+        return ret;
+    return ff_kling_picture_alloc(&k->mixed, k->width_px, k->height_px);
+}
+
+int ff_kling_continue_begin(AVFilterContext *ctx, KlingContinuation *k, const KlingHistory *before,
+                            const KlingHistory *after, AVRational rate)
+{
+    const KlingClip *c = ctx->priv;
+    const KlingModelInfo *info = kling_model_info(c->model);
+    const AVFrame *last = before->frame[before->nb - 1];
+    const double step = 1 / av_q2d(c->frame_rate);
+    int nb_lead, nb_trail = 0, ret;
+
+    k->spacing = ff_kling_time_spacing(rate, ff_kling_history_spacing(before), before->time_base);
+    nb_lead = lead_count(c, ff_kling_history_count(before, step, av_q2d(k->spacing)));
+    if (after)
+        nb_trail = trail_count(c, ff_kling_history_count(after, step, av_q2d(k->spacing)));
+    choose_size(c, k, last->width, last->height, last->sample_aspect_ratio);
+    if (!(k->like = av_frame_clone(last)))
+        return AVERROR(ENOMEM);
+    if ((ret = set_time(ctx, k, nb_lead, nb_trail)) < 0 ||
+        (ret = read_pictures(ctx, k, before, nb_lead, &k->lead, &k->nb_lead)) < 0 ||
+        (after && (ret = read_pictures(ctx, k, after, nb_trail, &k->trail, &k->nb_trail)) < 0))
+        return ret;
+    k->fade = FFMAX(lrint(av_q2d(c->frame_rate)), 1);
+    if (nb_trail)
+        k->fade = FFMIN(k->fade, k->time.pictures + 1);
+    if ((ret = alloc_pictures(k)) < 0 || (ret = make_job(ctx, k)) < 0)
+        return ret;
+    if (klc_frame_interlaced(last))
+        av_log(ctx, AV_LOG_WARNING, "the footage is interlaced, the new frames are not: deinterlace it first\n");
+    if (nb_trail)
+        av_log(ctx, AV_LOG_INFO, "%s on %s: %dx%d, %d pictures after %d and before %d known ones, %d frames, seed %"
+               PRIu64"\n", info->name, info->device, k->width_px, k->height_px, k->time.pictures, nb_lead, nb_trail,
+               k->time.frames, c->seed_used);
+    else
+        av_log(ctx, AV_LOG_INFO, "%s on %s: %dx%d, %d pictures after %d known ones, %d frames, seed %"PRIu64"\n",
+               info->name, info->device, k->width_px, k->height_px, k->time.pictures, nb_lead, k->time.frames,
+               c->seed_used);
+    return 0;
+}
+
+static void free_pictures(KlingPicture **p, int *nb)
+{
+    for (int i = 0; *p && i < *nb; i++)
+        ff_kling_picture_free(&(*p)[i]);
+    av_freep(p);
+    *nb = 0;
+}
+
+void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
+{
+    const int resample = k->resample;
+
+    ff_kling_clip_end(c);
+    free_pictures(&k->lead, &k->nb_lead);
+    free_pictures(&k->trail, &k->nb_trail);
+    free_pictures(&k->queue, &k->nb_slots);
+    ff_kling_picture_free(&k->prev);
+    ff_kling_picture_free(&k->next);
+    ff_kling_picture_free(&k->mixed);
+    ff_kling_fit_free(&k->fit);
+    av_frame_free(&k->like);
+    *k = (KlingContinuation){ .resample = resample };
+}
+
+/* ---- its pictures ------------------------------------------------------------------------------------------ */
+
+/* The decoded counterparts of known pictures come first, or last. */
+static int measure(AVFilterContext *ctx, KlingSeamEnd *e, const KlingPicture *known, int nb, int from, int to,
+                   const char *where)
+{
+    const KlingFrame *f;
+    int ret;
+
+    for (int i = 0; i < nb; i++) {
+        if ((ret = ff_kling_clip_next(ctx, &f)) <= 0)
+            return ret < 0 ? ret : AVERROR_BUG;
+        if (i >= from && i < to)
+            ff_kling_seam_add(e, &known[i], f->data, f->stride);
+    }
+    ff_kling_seam_solve(e);
+    av_log(ctx, AV_LOG_VERBOSE, "colour %s: gain %.3f %.3f %.3f, offset %+.2f %+.2f %+.2f of 255, from %d "
+           "pictures\n", where, e->gain[0], e->gain[1], e->gain[2], e->offset[0] * 255, e->offset[1] * 255,
+           e->offset[2] * 255, e->nb);
+    return 0;
+}
+
+static void copy_picture(KlingPicture *dst, const float *const src[3], ptrdiff_t stride)
+{
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < dst->height_px; y++)
+            memcpy(dst->data[c] + (ptrdiff_t)y * dst->width_px, src[c] + y * stride,
+                   dst->width_px * sizeof(*dst->data[c]));
+}
+
+static int prepare(AVFilterContext *ctx, KlingContinuation *k)
+{
+    int ret;
+
+    if (k->prepared)
+        return 0;
+    if ((ret = measure(ctx, &k->lead_end, k->lead, k->nb_lead, k->nb_lead - SEAM_PAIRS, k->nb_lead,
+                       "after the seam")) < 0)
+        return ret;
+    FFSWAP(KlingPicture, k->prev, k->lead[k->nb_lead - 1]);     /* picture 0 */
+    free_pictures(&k->lead, &k->nb_lead);
+    k->prepared = 1;
+    return 0;
+}
+
+/* Fills the queue as far as it must be: with a trail so far that what is known of it has come before the first
+ * picture that it matters to. */
+static int fill_queue(AVFilterContext *ctx, KlingContinuation *k)
+{
+    const KlingFrame *f;
+    int ret;
+
+    while (k->nb_queued < k->nb_slots && k->nb_read < k->time.pictures) {
+        KlingPicture *slot = &k->queue[(k->first + k->nb_queued) % k->nb_slots];
+
+        if ((ret = ff_kling_clip_next(ctx, &f)) <= 0)
+            return ret < 0 ? ret : AVERROR_BUG;
+        copy_picture(slot, f->data, f->stride);
+        k->step_ms = f->step_ms;
+        k->nb_queued++;
+        if (++k->nb_read == k->time.pictures && k->nb_trail &&
+            (ret = measure(ctx, &k->trail_end, k->trail, k->nb_trail, 0, SEAM_PAIRS,
+                           "before the trail")) < 0)
+            return ret;
+    }
+    return 0;
+}
+
+/* Picture at + 1 into next. */
+static int load_next(AVFilterContext *ctx, KlingContinuation *k)
+{
+    const int i = k->at + 1;
+    int ret;
+
+    if (k->has_next)
+        return 0;
+    if (i > k->time.pictures) {
+        av_assert0(i == k->time.pictures + 1 && k->nb_trail);
+        copy_picture(&k->next, (const float *const *)k->trail[0].data, k->width_px);
+    } else {
+        if ((ret = fill_queue(ctx, k)) < 0)
+            return ret;
+        FFSWAP(KlingPicture, k->next, k->queue[k->first]);
+        k->first = (k->first + 1) % k->nb_slots;
+        k->nb_queued--;
+        ff_kling_seam_apply(&k->lead_end, &k->trail_end, &k->next, ff_kling_seam_fade(i, k->fade),
+                            k->nb_trail ? ff_kling_seam_fade(k->time.pictures + 1 - i, k->fade) : 0);
+    }
+    k->has_next = 1;
+    return 0;
+}
+
+static void mix(KlingPicture *dst, const KlingPicture *a, const KlingPicture *b, float part)
+{
+    const size_t n = (size_t)dst->width_px * dst->height_px * 3;
+
+    for (size_t i = 0; i < n; i++)
+        dst->data[0][i] = a->data[0][i] + part * (b->data[0][i] - a->data[0][i]);
+}
+
+/* The picture of new frame n. */
+static int picture_of(AVFilterContext *ctx, KlingContinuation *k, int n, const KlingPicture **p)
+{
+    double part;
+    int at, ret;
+
+    if ((ret = prepare(ctx, k)) < 0)
+        return ret;
+    ff_kling_time_at(&k->time, n, k->resample, &at, &part);
+    while (k->at < at) {
+        if ((ret = load_next(ctx, k)) < 0)
+            return ret;
+        FFSWAP(KlingPicture, k->prev, k->next);
+        k->has_next = 0;
+        k->at++;
+    }
+    *p = &k->prev;
+    if (part > 0) {
+        if ((ret = load_next(ctx, k)) < 0)
+            return ret;
+        mix(&k->mixed, &k->prev, &k->next, part);
+        *p = &k->mixed;
+    }
+    return 0;
+}
+
+/* ---- its frames -------------------------------------------------------------------------------------------- */
+
+/* What holds for the whole footage, not what belongs to one of its frames (captions, time code, motion vectors). */
+static int copy_properties(AVFrame *dst, const AVFrame *src)
+{
+    static const enum AVFrameSideDataType lasting[] = {
+        AV_FRAME_DATA_MASTERING_DISPLAY_METADATA, AV_FRAME_DATA_CONTENT_LIGHT_LEVEL, AV_FRAME_DATA_ICC_PROFILE,
+        AV_FRAME_DATA_DISPLAYMATRIX, AV_FRAME_DATA_STEREO3D, AV_FRAME_DATA_SPHERICAL,
+    };
+
+    dst->sample_aspect_ratio = src->sample_aspect_ratio;
+    dst->colorspace          = src->colorspace;
+    dst->color_range         = src->color_range;
+    dst->color_primaries     = src->color_primaries;
+    dst->color_trc           = src->color_trc;
+    dst->chroma_location     = src->chroma_location;
+    for (int i = 0; i < FF_ARRAY_ELEMS(lasting); i++) {
+        const AVFrameSideData *from = av_frame_get_side_data(src, lasting[i]);
+        AVBufferRef *ref = from ? av_buffer_ref(from->buf) : NULL;
+
+        if (from && (!ref || !av_frame_new_side_data_from_buf(dst, lasting[i], ref))) {
+            av_buffer_unref(&ref);
+            return AVERROR(ENOMEM);
+        }
+    }
+    return 0;
+}
+
+int ff_kling_continue_next(AVFilterLink *outlink, KlingContinuation *k, AVFrame **frame)
+{
+    AVFilterContext *ctx = outlink->src;
+    const KlingPicture *p;
+    AVFrame *f;
+    int ret;
+
+    if (k->nb_done == k->time.frames)
+        return 0;
+    if ((ret = picture_of(ctx, k, k->nb_done + 1, &p)) < 0)
+        return ret;
+    if (!(f = ff_get_video_buffer(outlink, k->like->width, k->like->height)))
+        return AVERROR(ENOMEM);
+    if ((ret = copy_properties(f, k->like)) < 0 ||
+        (ret = ff_kling_clip_metadata(ctx->priv, f, k->step_ms)) < 0 ||
+        (ret = ff_kling_fit_out(ctx, &k->fit, f, p)) < 0) {
+        av_frame_free(&f);
+        return ret;
+    }
+    klc_frame_key(f);
+    k->nb_done++;
+    *frame = f;
+    return 1;
+}

@@ -1,0 +1,214 @@
+/*
+ * Between the footage's frames and the model's pictures.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "libavutil/common.h"
+#include "libavutil/error.h"
+#include "libavutil/log.h"
+#include "libavutil/mem.h"
+#include "libavutil/opt.h"
+#include "libavutil/pixdesc.h"
+#include "libswscale/swscale.h"
+
+#include "kling_fit.h"
+
+#define SCALER (SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT)
+#define MODEL_FORMAT AV_PIX_FMT_GBRP16
+
+int ff_kling_fit_supports(enum AVPixelFormat format)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
+
+    if (!d || d->flags & (AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_BAYER |
+                          AV_PIX_FMT_FLAG_HWACCEL))
+        return 0;
+    for (int i = 0; i < d->nb_components; i++)
+        if (d->comp[i].depth < 8)
+            return 0;
+    return sws_isSupportedInput(format) && sws_isSupportedOutput(format);
+}
+
+void ff_kling_fit_size(const KlingModelInfo *info, int width, int height, AVRational sar, int *width_px,
+                       int *height_px)
+{
+    const int m = FFMAX(info->size_multiple_px, 2);
+    const double shape = width / (double)height * (sar.num > 0 && sar.den > 0 ? av_q2d(sar) : 1);
+    const double area = (double)info->width_px * info->height_px;
+    double best = INFINITY;
+
+    for (int h = m; h <= 8192 && h <= 4 * sqrt(area / shape) + m; h += m)
+        for (int side = 0; side < 2; side++) {
+            const int w = FFMIN(FFMAX((int)(h * shape / m) + side, 1), 8192 / m) * m;
+            const double cost = 4 * fabs(log(w / (h * shape))) + fabs(log(w * (double)h / area));
+
+            if (cost < best) {
+                best = cost;
+                *width_px  = w;
+                *height_px = h;
+            }
+        }
+}
+
+/* ---- scalers ----------------------------------------------------------------------------------------------- */
+
+/* What a scaler depends on: a frame's side and the size of the model's. */
+typedef struct Key {
+    int width, height, format, colorspace, range, chroma, width_px, height_px;
+} Key;
+
+struct KlingFitWay {
+    Key key;
+    struct SwsContext *sws;
+    AVFrame *rgb;                       /* of the model's size */
+};
+
+static void way_free(KlingFitWay **w)
+{
+    if (!*w)
+        return;
+    sws_freeContext((*w)->sws);
+    av_frame_free(&(*w)->rgb);
+    av_freep(w);
+}
+
+void ff_kling_fit_free(KlingFit *f)
+{
+    way_free(&f->in);
+    way_free(&f->out);
+}
+
+static Key key_of(const AVFrame *f, int width_px, int height_px)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    Key k = { f->width, f->height, f->format, f->colorspace, f->color_range, f->chroma_location, width_px, height_px };
+
+    if (k.colorspace == AVCOL_SPC_UNSPECIFIED || k.colorspace == AVCOL_SPC_RGB)
+        k.colorspace = k.height >= 720 ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+    if (k.range == AVCOL_RANGE_UNSPECIFIED && d && (d->nb_components < 3 || !strncmp(d->name, "yuvj", 4)))
+        k.range = AVCOL_RANGE_JPEG;     /* to libswscale grey is full range unless it is told otherwise */
+    return k;
+}
+
+/* In 1/256 of a luma sample. */
+static void chroma_position(int location, int *x, int *y)
+{
+    *x = location == AVCHROMA_LOC_CENTER || location == AVCHROMA_LOC_TOP || location == AVCHROMA_LOC_BOTTOM ? 128 : 0;
+    *y = location == AVCHROMA_LOC_TOPLEFT || location == AVCHROMA_LOC_TOP ? 0 :
+         location == AVCHROMA_LOC_BOTTOMLEFT || location == AVCHROMA_LOC_BOTTOM ? 256 : 128;
+}
+
+static int set_options(struct SwsContext *c, const Key *k, int out)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(k->format);
+    const char *const name[2][8] = {
+        { "srcw", "srch", "src_format", "dstw", "dsth", "dst_format", "src_h_chr_pos", "src_v_chr_pos" },
+        { "dstw", "dsth", "dst_format", "srcw", "srch", "src_format", "dst_h_chr_pos", "dst_v_chr_pos" },
+    };
+    int value[8] = { k->width, k->height, k->format, k->width_px, k->height_px, MODEL_FORMAT }, ret;
+
+    chroma_position(k->chroma, &value[6], &value[7]);
+    for (int i = 0; i < 8; i++) {
+        if ((i == 6 && !d->log2_chroma_w) || (i == 7 && !d->log2_chroma_h))
+            continue;
+        if ((ret = av_opt_set_int(c, name[out][i], value[i], 0)) < 0)
+            return ret;
+    }
+    return av_opt_set_int(c, "sws_flags", SCALER, 0);
+}
+
+static int way_open(KlingFitWay **pw, const Key *k, int out)
+{
+    const int full = k->range == AVCOL_RANGE_JPEG;
+    const int *matrix = sws_getCoefficients(k->colorspace);
+    KlingFitWay *w = av_mallocz(sizeof(*w));
+    int ret = AVERROR(ENOMEM);
+
+    if (!w || !(w->sws = sws_alloc_context()) || !(w->rgb = av_frame_alloc()))
+        goto fail;
+    w->key = *k;
+    w->rgb->width  = k->width_px;
+    w->rgb->height = k->height_px;
+    w->rgb->format = MODEL_FORMAT;
+    if ((ret = av_frame_get_buffer(w->rgb, 0)) < 0 || (ret = set_options(w->sws, k, out)) < 0 ||
+        (ret = sws_init_context(w->sws, NULL, NULL)) < 0)
+        goto fail;
+    /* not every pair of formats has a matrix or a range to set: RGB to RGB */
+    sws_setColorspaceDetails(w->sws, matrix, out ? 1 : full, matrix, out ? full : 1, 0, 1 << 16, 1 << 16);
+    *pw = w;
+    return 0;
+
+fail:
+    way_free(&w);
+    return ret;
+}
+
+static int way_get(void *log, KlingFitWay **w, const AVFrame *frame, int width_px, int height_px, int out)
+{
+    const Key k = key_of(frame, width_px, height_px);
+    int ret;
+
+    if (*w && !memcmp(&(*w)->key, &k, sizeof(k)))
+        return 0;
+    way_free(w);
+    if ((ret = way_open(w, &k, out)) < 0)
+        av_log(log, AV_LOG_ERROR, "cannot convert between %s %dx%d and the model's %dx%d: %s\n",
+               av_get_pix_fmt_name(frame->format), frame->width, frame->height, width_px, height_px, av_err2str(ret));
+    return ret;
+}
+
+/* ---- both ways --------------------------------------------------------------------------------------------- */
+
+/* G, B, R are the planes of the format. */
+static const int plane_of[3] = { 2, 0, 1 };
+
+int ff_kling_fit_in(void *log, KlingFit *f, KlingPicture *p, const AVFrame *frame)
+{
+    const AVFrame *rgb;
+    int ret = way_get(log, &f->in, frame, p->width_px, p->height_px, 0);
+
+    if (ret < 0)
+        return ret;
+    rgb = f->in->rgb;
+    sws_scale(f->in->sws, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height, rgb->data,
+              rgb->linesize);
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < p->height_px; y++) {
+            const uint16_t *from = (const uint16_t *)(rgb->data[plane_of[c]] +
+                                                      (ptrdiff_t)y * rgb->linesize[plane_of[c]]);
+            float *to = p->data[c] + (ptrdiff_t)y * p->width_px;
+
+            for (int x = 0; x < p->width_px; x++)
+                to[x] = from[x] / 65535.0f;
+        }
+    return 0;
+}
+
+int ff_kling_fit_out(void *log, KlingFit *f, AVFrame *frame, const KlingPicture *p)
+{
+    AVFrame *rgb;
+    int ret = way_get(log, &f->out, frame, p->width_px, p->height_px, 1);
+
+    if (ret < 0)
+        return ret;
+    rgb = f->out->rgb;
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < p->height_px; y++) {
+            uint16_t *to = (uint16_t *)(rgb->data[plane_of[c]] + (ptrdiff_t)y * rgb->linesize[plane_of[c]]);
+            const float *from = p->data[c] + (ptrdiff_t)y * p->width_px;
+
+            for (int x = 0; x < p->width_px; x++) {
+                const float v = from[x] > 0 ? from[x] : 0;      /* also NaN */
+
+                to[x] = lrintf((v < 1 ? v : 1) * 65535);
+            }
+        }
+    sws_scale(f->out->sws, (const uint8_t *const *)rgb->data, rgb->linesize, 0, rgb->height, frame->data,
+              frame->linesize);
+    return 0;
+}
