@@ -40,7 +40,7 @@ FATE_BIN := $(patsubst %.c,$(B)/%,$(FATE_SRC))
 $(FATE_BIN): $(B)/%: $(S)%.c $(FF_DIR)/.built
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 $(SAN_FLAGS) $(EXTRA_CFLAGS) \
-		-I$(FF_DIR) -I$(FF_DIR)/../src -o $@ $< \
+		-I$(FF_DIR) -I$(FF_DIR)/../src -I$(S)include -o $@ $< \
 		-Wl,--start-group $$(ls $(FF_DIR)/lib*/lib*.a) -Wl,--end-group \
 		$$(sed -n 's/^EXTRALIBS-[a-z0-9]*=//p' $(FF_DIR)/ffbuild/config.mak) \
 		-Wl,-rpath,$(ABS_B)/lib $(LDFLAGS_ALL)

@@ -1,18 +1,28 @@
 #!/bin/sh
-# libavfilter with the source in a C program; lavfi_api.c is the program.
+# C programs on libavfilter: with the source, with kling_extend, and with the filters' parts that need no model.
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 . tests/fate/lib.sh
+going_on
 
-if [ -n "$KLING_FFMPEG_VERSION" ]; then
-    skip api "the program is linked with the default version's libavfilter"
-elif [ ! -x "$BUILD/tests/fate/lavfi_api" ]; then
-    fail api "$BUILD/tests/fate/lavfi_api is missing"
-else
-    "$BUILD/tests/fate/lavfi_api" "$MODEL" > "$tmp/out" 2> "$log"
-    status=$?
-    cat "$tmp/out"
-    passed=$(grep -c '^ok ' "$tmp/out") failed=$(grep -c '^not ok ' "$tmp/out")
-    if [ $status != 0 ] && [ "$failed" = 0 ]; then fail api "status $status"; fi
-fi
+# program NAME ARGUMENTS...
+program() {
+    name=$1
+    shift
+    if [ -n "$KLING_FFMPEG_VERSION" ]; then
+        skip "$name" "the program is linked with the default version's libavfilter"
+    elif [ ! -x "$BUILD/tests/fate/$name" ]; then
+        fail "$name" "$BUILD/tests/fate/$name is missing"
+    else
+        "$BUILD/tests/fate/$name" "$@" > "$tmp/out" 2> "$log"
+        status=$?
+        cat "$tmp/out"
+        bad=$(grep -c '^not ok ' "$tmp/out")
+        passed=$((passed + $(grep -c '^ok ' "$tmp/out"))) failed=$((failed + bad))
+        if [ $status != 0 ] && [ "$bad" = 0 ]; then fail "$name" "status $status"; fi
+    fi
+}
+program lavfi_api "$MODEL"
+program extend_api "$GO"
+program parts
 done_testing

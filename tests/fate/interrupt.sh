@@ -58,6 +58,43 @@ if [ "${frames:-0}" -ge 5 ]; then ok interrupt_second_keeps; else fail interrupt
 stop interrupt_second_lavfi INT 'seed 2$' "$tmp/second.mkv" -f lavfi -i \
     "kling=model=$MODEL:steps=1:size=256x256[a];kling=$busy:steps=1000:seed=2[b];[a][b]concat[out0]" -c:v ffv1
 
+# the other filters: the footage stays, and with only=1 there is a frame at least
+going_on
+busy_go=model=$GO:seed=1:size=256x256:frames=9:flags=bitexact:steps=1000
+src=testsrc2=s=64x48:r=25:d=0.4
+stop interrupt_extend INT 'seed 1$' "$tmp/extend.mkv" -f lavfi -i "$src" -vf "kling_extend=$busy_go" -c:v ffv1
+expect interrupt_extend_keeps "$frames" 10
+stop interrupt_extend_loop TERM 'seed 1$' "$tmp/loop.mkv" -f lavfi -i "$src" \
+    -vf "kling_extend=$busy_go:loop=1" -c:v ffv1
+stop interrupt_extend_only INT 'seed 1$' "$tmp/only.mkv" -f lavfi -i "$src" -vf "kling_extend=$busy_go:only=1" -c:v ffv1
+expect interrupt_extend_only_frame "$frames" 1
+if needs interrupt_bridge_mp4 encoder libx264; then
+    stop interrupt_bridge INT 'seed 1$' "$tmp/bridge.mp4" -f lavfi -i "$src" -f lavfi -i "$src" \
+        -filter_complex "kling_bridge=$busy_go" -c:v libx264
+    expect interrupt_bridge_keeps "$frames" 10
+fi
+# while the footage passes: it has not come to its end, nothing is begun
+for f in "-vf kling_extend=$busy_go" "-f lavfi -i $src -filter_complex [0][1]kling_bridge=$busy_go"; do
+    name=${f#*kling_}
+    name=interrupt_before_${name%%=*}
+    # shellcheck disable=SC2086
+    "$FFMPEG" -hide_banner -nostdin -y -v info -re -f lavfi -i "testsrc2=s=64x48:r=25" $f -c:v ffv1 -flush_packets 1 \
+        "$tmp/before.mkv" 2> "$log" &
+    pid=$!
+    i=0
+    while ! [ -s "$tmp/before.mkv" ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+    sleep 0.5
+    start=$(now_ms)
+    kill -INT $pid
+    wait $pid
+    status=$?
+    ms=$(($(now_ms) - start))
+    expect "$name" "$status $(grep -c 'known ones' "$log") $((ms < limit_ms))" '255 0 1'
+    frames=$(probe "$tmp/before.mkv" stream=nb_read_frames)
+    if [ "${frames:-0}" -ge 1 ]; then ok "${name}_plays"; else fail "${name}_plays" "no frame"; fi
+    rm -f "$tmp/before.mkv"
+done
+
 # interrupt=0 leaves the signal to the program alone: the clip is finished first
 "$FFMPEG" -hide_banner -nostdin -y -v info -filter_complex "kling=$busy:size=96x96:steps=25:interrupt=0" -c:v ffv1 \
     "$tmp/off.mkv" 2> "$log" &

@@ -45,6 +45,23 @@ fi
 quick=model=$MODEL:steps=1:seed=1:flags=bitexact
 small=$quick:size=16x16:frames=1:guidance=1
 
+# going_on: $GO, a model that goes on from pictures and arrives at them: 32x32 pixels, windows of 17 pictures, 16 a
+# second, one step. $go is what a filter begins with.
+going_on() {
+    GO=$tmp/go
+    if ! "$BUILD/bin/kling-synth" tests/models/expand "$GO" 1 > "$log" 2>&1; then
+        fail fate_model "kling-synth failed"
+        exit 1
+    fi
+    go_json 32 17 5 5
+    go=model=$GO:seed=1:flags=bitexact
+}
+# go_json SIDE FRAMES LEAD TRAIL: another kling.json for it.
+go_json() {
+    printf '{ "width": %d, "height": %d, "frames": %d, "fps": 16, "steps": 1, "guidance": 1.0, %s: %d, %s: %d }\n' \
+        "$1" "$1" "$2" '"lead_frames"' "$3" '"trail_frames"' "$4" > "$GO/kling.json"
+}
+
 # ff ARGUMENTS...: ffmpeg, its messages in $log; returns its status. One that hangs is ended.
 ff() { timeout -k 5 "${KLING_TEST_TIMEOUT:-120}" "$FFMPEG" -hide_banner -nostdin -y "$@" 2> "$log"; }
 # md5 OPTIONS: of all frames of the source with these options; "failed" with $log when it fails.
@@ -83,6 +100,16 @@ crc() {
 }
 # probe FILE ENTRIES: ffprobe's values, comma separated, one line per stream or frame.
 probe() { "$FFPROBE" -v error -count_frames -show_entries "$2" -of csv=p=0 "$1" 2>> "$log"; }
+# framehashes FILE OPTION GRAPH INPUTS...: "pts md5" of each frame of a graph, OPTION being -vf or -filter_complex. The
+# times are the filter's own: not every version has an encoder keep them.
+framehashes() {
+    out=$1 option=$2 graph=$3
+    shift 3
+    ff -v info "$@" "$option" "$graph,showinfo" -c:v rawvideo -fps_mode passthrough -f framemd5 -fflags +bitexact \
+        "$tmp/md5" || return 1
+    sed -n 's/.*showinfo.* n: *[0-9]* pts: *\([-0-9]*\) .*/\1/p' "$log" > "$tmp/pts"
+    grep -v '^#' "$tmp/md5" | sed 's/.*, *//' | paste -d ' ' "$tmp/pts" - > "$out"
+}
 # expect NAME GOT WANTED
 expect() { if [ "$2" = "$3" ]; then ok "$1"; else fail "$1" "got \"$2\", wanted \"$3\""; fi; }
 # logged NAME PATTERN: a line of $log matches.

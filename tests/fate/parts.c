@@ -1,0 +1,526 @@
+/*
+ * The parts of kling_extend and kling_bridge that compute without a model: colour, time, size and format, history.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libavfilter/kling_fit.h>
+#include <libavfilter/kling_history.h>
+#include <libavfilter/kling_seam.h>
+#include <libavfilter/kling_time.h>
+#include <libavutil/imgutils.h>
+#include <libavutil/pixdesc.h>
+
+#include "../check.h"
+
+#define W 52
+#define H 38
+
+/* What a test cannot go on without. */
+static void need(int cond)
+{
+    if (!cond) {
+        fprintf(stderr, "out of memory\n");
+        exit(2);
+    }
+}
+
+static double noise(unsigned *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (*state >> 8) / (double)(1 << 24);
+}
+
+/* A smooth scene with some grain, another one for each seed. */
+static void scene(KlingPicture *p, unsigned seed)
+{
+    unsigned s = seed;
+
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < p->height_px; y++)
+            for (int x = 0; x < p->width_px; x++)
+                p->data[c][y * p->width_px + x] = 0.45 + 0.2 * sin(0.11 * x + 0.3 * seed + c) *
+                                                  cos(0.09 * y + c) + 0.05 * (noise(&s) - 0.5);
+}
+
+typedef double (*Distort)(double v, int c, int x, int y);
+
+static double shift(double v, int c, int x, int y)
+{
+    return v * (0.9 + 0.05 * c) + 0.03 * (c - 1) + 0 * (x + y);
+}
+
+static double vignette(double v, int c, int x, int y)
+{
+    return v + 0.05 * x / W - 0.04 * y / H + 0 * c;
+}
+
+static double grain(double v, int c, int x, int y)
+{
+    return v + ((x + y) % 2 ? 0.1 : -0.1) + 0 * c;
+}
+
+static double nothing(double v, int c, int x, int y)
+{
+    return v + 0 * (c + x + y);
+}
+
+static void distort(KlingPicture *dst, const KlingPicture *src, Distort fn)
+{
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < H; y++)
+            for (int x = 0; x < W; x++)
+                dst->data[c][y * W + x] = fn(src->data[c][y * W + x], c, x, y);
+}
+
+/* The worst difference, but for a border of so many pixels. */
+static double worst_inside(const KlingPicture *a, const KlingPicture *b, int border)
+{
+    double w = 0;
+
+    for (int c = 0; c < 3; c++)
+        for (int y = border; y < a->height_px - border; y++)
+            for (int x = border; x < a->width_px - border; x++)
+                w = fmax(w, fabs(a->data[c][y * a->width_px + x] - b->data[c][y * a->width_px + x]));
+    return w;
+}
+
+static double worst(const KlingPicture *a, const KlingPicture *b)
+{
+    return worst_inside(a, b, 0);
+}
+
+/* What a decoder with this distortion leaves of a new picture after the correction: the worst pixel. */
+static double corrected(Distort fn, double lead_map, int pairs)
+{
+    KlingPicture real, seen;
+    KlingSeamEnd e = { 0 };
+    double w;
+
+    need(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&seen, W, H) >= 0);
+    for (int i = 0; i < pairs; i++) {
+        scene(&real, i);
+        distort(&seen, &real, fn);
+        ff_kling_seam_add(&e, &real, (const float *const *)seen.data, W);
+    }
+    ff_kling_seam_solve(&e);
+    scene(&real, 99);
+    distort(&seen, &real, fn);
+    ff_kling_seam_apply(&e, &e, &seen, lead_map, 0);
+    w = worst(&real, &seen);
+    ff_kling_picture_free(&real);
+    ff_kling_picture_free(&seen);
+    return w;
+}
+
+static void test_seam_identity(void)
+{
+    CHECK(corrected(nothing, 1, 3) == 0, "a model without error is corrected");
+    CHECK(corrected(nothing, 0, 3) == 0);
+    CHECK(corrected(nothing, 1, 0) == 0, "nothing known, yet corrected");
+}
+
+static void test_seam_shift(void)
+{
+    /* gain and offset are found exactly but for float */
+    CHECK(corrected(shift, 0, 3) < 1e-5, "%g", corrected(shift, 0, 3));
+    CHECK(corrected(shift, 1, 3) < 1e-5, "%g", corrected(shift, 1, 3));
+}
+
+static void test_seam_map(void)
+{
+    /* within a cell of 3 pixels the gradient is 0.05 * 3 / W; at the borders the map is flat for half a cell more */
+    CHECK(corrected(vignette, 1, 3) < 0.012, "%g", corrected(vignette, 1, 3));
+    CHECK(corrected(vignette, 0, 3) > 0.03, "%g: gain and offset alone cannot", corrected(vignette, 0, 3));
+}
+
+static void test_seam_grain(void)
+{
+    /* cells of an odd number of pixels keep 1/9 of the grain in their mean; a gain of the pixels would be 0.8 */
+    CHECK(fabs(corrected(grain, 0, 3) - 0.1) < 0.01, "%g", corrected(grain, 0, 3));
+}
+
+static void test_seam_limits(void)
+{
+    KlingPicture real, seen;
+    KlingSeamEnd e = { 0 };
+
+    REQUIRE(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&seen, W, H) >= 0);
+    scene(&real, 1);
+    for (int i = 0; i < 3 * W * H; i++)
+        seen.data[0][i] = 0.5;
+    ff_kling_seam_add(&e, &real, (const float *const *)seen.data, W);
+    ff_kling_seam_solve(&e);
+    for (int c = 0; c < 3; c++) {
+        CHECK(e.gain[c] == 1, "a flat picture has no contrast to match: %g", e.gain[c]);
+        for (int i = 0; i < KLING_SEAM_CELLS * KLING_SEAM_CELLS; i++)
+            CHECK(fabsf(e.map.v[c][i / KLING_SEAM_CELLS][i % KLING_SEAM_CELLS]) <= 0.125f);
+    }
+    e = (KlingSeamEnd){ 0 };
+    for (int i = 0; i < 3 * W * H; i++)
+        seen.data[0][i] = 0.5 + 0.1 * (real.data[0][i] - 0.5);
+    ff_kling_seam_add(&e, &real, (const float *const *)seen.data, W);
+    ff_kling_seam_solve(&e);
+    CHECK(e.gain[1] == 2, "gain %g", e.gain[1]);
+    ff_kling_picture_free(&real);
+    ff_kling_picture_free(&seen);
+}
+
+static void test_seam_trail(void)
+{
+    KlingPicture real, seen;
+    KlingSeamEnd lead = { 0 }, trail = { 0 };
+
+    REQUIRE(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&seen, W, H) >= 0);
+    scene(&real, 1);
+    ff_kling_seam_add(&lead, &real, (const float *const *)real.data, W);
+    distort(&seen, &real, shift);
+    ff_kling_seam_add(&trail, &real, (const float *const *)seen.data, W);
+    ff_kling_seam_solve(&lead);
+    ff_kling_seam_solve(&trail);
+    ff_kling_seam_apply(&lead, &trail, &seen, 0, 1);
+    CHECK(worst(&real, &seen) < 1e-5, "at the trail: %g", worst(&real, &seen));
+    distort(&seen, &real, nothing);
+    ff_kling_seam_apply(&lead, &trail, &seen, 1, 0);
+    CHECK(worst(&real, &seen) == 0, "at the lead");
+    ff_kling_picture_free(&real);
+    ff_kling_picture_free(&seen);
+}
+
+static void test_seam_fade(void)
+{
+    CHECK(ff_kling_seam_fade(0, 16) == 1 && ff_kling_seam_fade(16, 16) == 0 && ff_kling_seam_fade(40, 16) == 0);
+    CHECK(ff_kling_seam_fade(0, 1) == 1 && ff_kling_seam_fade(1, 1) == 0);
+    for (int i = 1; i <= 16; i++)
+        CHECK(ff_kling_seam_fade(i, 16) < ff_kling_seam_fade(i - 1, 16), "%d", i);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------- */
+
+static void test_time_spacing(void)
+{
+    static const struct { AVRational rate; int64_t median; AVRational tb, wanted; } t[] = {
+        { { 25, 1 },       512, { 1, 12800 },  { 1, 25 } },
+        { { 24000, 1001 }, 42,  { 1, 1000 },   { 1001, 24000 } },   /* 41.7 ms in a coarse time base */
+        { { 30, 1 },       37,  { 1, 1000 },   { 37, 1000 } },      /* the stream's claim is off by more */
+        { { 30, 1 },       35,  { 1, 1000 },   { 1, 30 } },
+        { { 0, 1 },        40,  { 1, 1000 },   { 1, 25 } },
+        { { 0, 0 },        0,   { 1, 1000 },   { 1, 25 } },         /* one frame of unknown rate */
+        { { 50, 1 },       0,   { 1, 1000 },   { 1, 50 } },
+    };
+
+    for (int i = 0; i < (int)(sizeof(t) / sizeof(*t)); i++) {
+        const AVRational s = ff_kling_time_spacing(t[i].rate, t[i].median, t[i].tb);
+
+        CHECK(!av_cmp_q(s, t[i].wanted), "%d: %d/%d", i, s.num, s.den);
+    }
+}
+
+static void test_time_open_end(void)
+{
+    KlingTime t;
+    double part;
+    int at;
+
+    /* equal rates: the pictures as they are */
+    CHECK(ff_kling_time_open_end(&t, 40, (AVRational){ 1001, 24000 }, (AVRational){ 24000, 1001 }) >= 0);
+    CHECK(t.pictures == 40, "%d", t.pictures);
+    for (int n = 1; n <= 40; n++) {
+        ff_kling_time_at(&t, n, KLING_RESAMPLE_BLEND, &at, &part);
+        CHECK(at == n && part == 0, "%d: %d + %g", n, at, part);
+        ff_kling_time_at(&t, n, KLING_RESAMPLE_NEAREST, &at, &part);
+        CHECK(at == n && part == 0);
+    }
+    /* 16 to 30000/1001 a second: 100 frames last 3.337 s, 53.39 pictures */
+    CHECK(ff_kling_time_open_end(&t, 100, (AVRational){ 1001, 30000 }, (AVRational){ 16, 1 }) >= 0);
+    CHECK(t.pictures == 54, "%d", t.pictures);
+    for (int n = 1; n <= 100; n++) {
+        ff_kling_time_at(&t, n, KLING_RESAMPLE_BLEND, &at, &part);
+        CHECK(fabs(at + part - n * 1001 / 30000. * 16) < 1e-9 && part >= 0 && part < 1, "%d", n);
+        CHECK(at + (part > 0) <= t.pictures, "%d needs picture %d", n, at + 1);
+        ff_kling_time_at(&t, n, KLING_RESAMPLE_NEAREST, &at, &part);
+        CHECK(at >= 1 && at <= t.pictures && part == 0);
+        CHECK(fabs(at - n * 1001 / 30000. * 16) <= (n == 1 ? 1 : 0.5), "%d: %d", n, at);
+    }
+    /* two hours of 1000 frames a second are no overflow; beyond int is an error */
+    CHECK(ff_kling_time_open_end(&t, 7200000, (AVRational){ 1, 1000 }, (AVRational){ 24000, 1001 }) >= 0);
+    ff_kling_time_at(&t, 7200000, KLING_RESAMPLE_BLEND, &at, &part);
+    CHECK(fabs(at + part - 7200 * 24000. / 1001) < 1e-6, "%d + %g", at, part);
+    CHECK(ff_kling_time_open_end(&t, INT_MAX - 1, (AVRational){ 1, 1 }, (AVRational){ 16, 1 }) < 0);
+}
+
+static void test_time_to_trail(void)
+{
+    KlingTime t;
+    double part;
+    int at;
+
+    for (int frames = 1; frames < 60; frames++) {
+        CHECK(ff_kling_time_to_trail(&t, frames, (AVRational){ 1, 25 }, (AVRational){ 16, 1 }, 4) >= 0);
+        CHECK(t.pictures >= 4 && t.pictures % 4 == 0, "%d pictures", t.pictures);
+        CHECK(t.pictures == 4 || fabs(t.pictures + 1 - (frames + 1) * 16 / 25.) <= 2.01, "%d: %d", frames, t.pictures);
+        ff_kling_time_at(&t, frames + 1, KLING_RESAMPLE_BLEND, &at, &part);
+        CHECK(at == t.pictures + 1 && part == 0, "%d frames arrive at %d + %g", frames, at, part);
+        ff_kling_time_at(&t, frames, KLING_RESAMPLE_BLEND, &at, &part);
+        CHECK(at <= t.pictures);
+    }
+}
+
+/* ---- size and format --------------------------------------------------------------------------------------- */
+
+static void test_fit_size(void)
+{
+    static const struct { int w, h; AVRational sar; double shape; } t[] = {
+        { 1920, 1080, { 1, 1 }, 16. / 9 }, { 1080, 1920, { 0, 1 }, 9. / 16 }, { 720, 576, { 16, 11 }, 1.818 },
+        { 4096, 1716, { 1, 1 }, 2.387 }, { 16, 16, { 1, 1 }, 1 }, { 37, 51, { 1, 1 }, 37 / 51. },
+        { 8000, 100, { 1, 1 }, 80 }, { 2, 2000, { 1, 1 }, .001 },
+    };
+    const KlingModelInfo info = { .width_px = 832, .height_px = 480, .size_multiple_px = 16 };
+
+    for (int i = 0; i < (int)(sizeof(t) / sizeof(*t)); i++) {
+        int w = 0, h = 0;
+
+        ff_kling_fit_size(&info, t[i].w, t[i].h, t[i].sar, &w, &h);
+        CHECK(w >= 16 && h >= 16 && w <= 8192 && h <= 8192 && w % 16 == 0 && h % 16 == 0, "%d: %dx%d", i, w, h);
+        if (i < 6) {
+            CHECK(fabs(log(w / (double)h / t[i].shape)) < 0.03, "%d: %dx%d", i, w, h);
+            CHECK(fabs(log(w * (double)h / (832 * 480))) < 0.12, "%d: %dx%d", i, w, h);
+        }
+    }
+}
+
+static AVFrame *new_frame(enum AVPixelFormat format, int w, int h)
+{
+    AVFrame *f = av_frame_alloc();
+
+    need(f != NULL);
+    f->format = format;
+    f->width  = w;
+    f->height = h;
+    need(av_frame_get_buffer(f, 0) >= 0);
+    return f;
+}
+
+/* Smooth colours, within every range. */
+static void smooth(KlingPicture *p)
+{
+    for (int y = 0; y < p->height_px; y++)
+        for (int x = 0; x < p->width_px; x++) {
+            const int i = y * p->width_px + x;
+            const double u = (x + 0.5) / p->width_px, v = (y + 0.5) / p->height_px;
+
+            p->data[0][i] = 0.5 + 0.3 * sin(3 * u + v);
+            p->data[1][i] = 0.5 + 0.3 * cos(2 * v - u);
+            p->data[2][i] = 0.5 + 0.3 * sin(4 * v * u);
+        }
+}
+
+/* Out to a frame and back in: the worst code of 255. */
+static double round_trip(enum AVPixelFormat format, int space, int range, int location, int w, int h, int grey)
+{
+    KlingPicture a, b;
+    KlingFit fit = { 0 };
+    AVFrame *f = new_frame(format, w, h);
+    double e;
+
+    need(ff_kling_picture_alloc(&a, 64, 48) >= 0 && ff_kling_picture_alloc(&b, 64, 48) >= 0);
+    smooth(&a);
+    for (int i = 0; grey && i < 64 * 48; i++)
+        a.data[0][i] = a.data[2][i] = a.data[1][i];
+    f->colorspace      = space;
+    f->color_range     = range;
+    f->chroma_location = location;
+    if (ff_kling_fit_out(NULL, &fit, f, &a) < 0 || ff_kling_fit_in(NULL, &fit, &b, f) < 0)
+        e = 1e9;
+    else
+        e = worst_inside(&a, &b, 3) * 255;              /* a scaler repeats the border */
+    ff_kling_fit_free(&fit);
+    ff_kling_picture_free(&a);
+    ff_kling_picture_free(&b);
+    av_frame_free(&f);
+    return e;
+}
+
+static void test_fit_round_trip(void)
+{
+    static const struct { const char *format; double limit; int grey; } t[] = {
+        /* With dither a code is off by one at most: in limited range that is 255/219 in luma and 1.8814 * 255/224 in
+         * chroma, 3.31 codes of RGB, of 8 bits. Chroma that is missing adds 0.6 here where it is interpolated. */
+        { "yuv420p", 3.9, 0 }, { "yuv422p", 3.9, 0 }, { "yuv444p", 3.4, 0 }, { "yuyv422", 3.9, 0 }, { "nv12", 3.9, 0 },
+        { "yuv420p10le", 1.5, 0 }, { "yuv422p10le", 1.5, 0 }, { "yuv444p12be", 0.3, 0 }, { "p010le", 1.5, 0 },
+        { "rgb24", 1.1, 0 }, { "bgra", 1.1, 0 }, { "gbrp", 1.1, 0 }, { "gbrp16le", 0.1, 0 }, { "rgb48be", 0.1, 0 },
+        { "gray", 1.2, 1 }, { "gray10le", 0.4, 1 }, { "yuva420p", 3.9, 0 }, { "gbrpf32le", 0.2, 0 },
+    };
+
+    for (int i = 0; i < (int)(sizeof(t) / sizeof(*t)); i++) {
+        const enum AVPixelFormat f = av_get_pix_fmt(t[i].format);
+
+        CHECK(ff_kling_fit_supports(f), "%s", t[i].format);
+        for (int range = AVCOL_RANGE_UNSPECIFIED; range <= AVCOL_RANGE_JPEG; range++)
+            for (int space = 0; space < 3; space++) {
+                static const int spaces[] = { AVCOL_SPC_UNSPECIFIED, AVCOL_SPC_BT709, AVCOL_SPC_BT2020_NCL };
+                const double e = round_trip(f, spaces[space], range, 0, 64, 48, t[i].grey);
+
+                CHECK(e <= t[i].limit, "%s, range %d, space %d: %.2f codes", t[i].format, range, spaces[space], e);
+            }
+    }
+    CHECK(!ff_kling_fit_supports(AV_PIX_FMT_PAL8) && !ff_kling_fit_supports(AV_PIX_FMT_RGB565LE) &&
+          !ff_kling_fit_supports(AV_PIX_FMT_MONOWHITE) && !ff_kling_fit_supports(AV_PIX_FMT_VAAPI) &&
+          !ff_kling_fit_supports(AV_PIX_FMT_BAYER_BGGR8));
+}
+
+/* Chroma that were off by half a sample would be seen in a picture that grows and shrinks again: the steepest colour
+ * here goes 3.8 codes a pixel of 64. Odd sizes included. */
+static void test_fit_scaled(void)
+{
+    static const int size[][2] = { { 128, 96 }, { 320, 180 }, { 127, 95 }, { 65, 49 } };
+
+    for (int loc = AVCHROMA_LOC_UNSPECIFIED; loc <= AVCHROMA_LOC_BOTTOM; loc++)
+        for (int i = 0; i < 4; i++) {
+            const double e = round_trip(AV_PIX_FMT_YUV420P10LE, AVCOL_SPC_BT709, AVCOL_RANGE_MPEG, loc, size[i][0],
+                                        size[i][1], 0);
+
+            CHECK(e <= 0.9, "chroma location %d, %dx%d: %.2f codes", loc, size[i][0], size[i][1], e);
+        }
+}
+
+/* The tag alone moves chroma, in the direction that it says: the red-blue difference rises to the right. */
+static void test_fit_chroma_location(void)
+{
+    AVFrame *f = new_frame(AV_PIX_FMT_YUV420P10LE, 64, 48);
+    KlingFit fit = { 0 };
+    KlingPicture p;
+    double mean[2] = { 0 };
+
+    REQUIRE(ff_kling_picture_alloc(&p, 64, 48) >= 0);
+    for (int i = 0; i < 3; i++)
+        for (int y = 0; y < (i ? 24 : 48); y++)
+            for (int x = 0; x < (i ? 32 : 64); x++)
+                ((uint16_t *)(f->data[i] + y * f->linesize[i]))[x] = i == 2 ? 400 + 8 * x : 512;
+    f->color_range = AVCOL_RANGE_JPEG;
+    for (int i = 0; i < 2; i++) {
+        f->chroma_location = i ? AVCHROMA_LOC_CENTER : AVCHROMA_LOC_LEFT;
+        REQUIRE(ff_kling_fit_in(NULL, &fit, &p, f) >= 0);
+        for (int x = 8; x < 56; x++)
+            mean[i] += p.data[0][24 * 64 + x] / 48;
+    }
+    /* centred samples stand half a pixel further right, so the same place has 2 codes of 1023 less, times 1.402 */
+    CHECK(fabs((mean[0] - mean[1]) * 1023 / 1.402 - 2) < 0.1, "%.3f codes", (mean[0] - mean[1]) * 1023 / 1.402);
+    ff_kling_fit_free(&fit);
+    ff_kling_picture_free(&p);
+    av_frame_free(&f);
+}
+
+static void test_fit_alpha_opaque(void)
+{
+    AVFrame *f = new_frame(AV_PIX_FMT_RGBA, 33, 17);
+    KlingFit fit = { 0 };
+    KlingPicture p;
+    int bad = 0;
+
+    REQUIRE(ff_kling_picture_alloc(&p, 64, 48) >= 0);
+    smooth(&p);
+    p.data[1][5] = NAN;
+    REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
+    for (int y = 0; y < 17; y++)
+        for (int x = 0; x < 33; x++)
+            bad += f->data[0][y * f->linesize[0] + 4 * x + 3] != 255;
+    CHECK(!bad, "%d pixels are not opaque", bad);
+    ff_kling_fit_free(&fit);
+    ff_kling_picture_free(&p);
+    av_frame_free(&f);
+}
+
+/* ---- history ----------------------------------------------------------------------------------------------- */
+
+static int add(KlingHistory *h, int64_t pts, int w)
+{
+    AVFrame *f = new_frame(AV_PIX_FMT_GRAY8, w, 2);
+    int ret;
+
+    f->pts = pts;
+    ret = ff_kling_history_add(h, f);
+    av_frame_free(&f);
+    return ret;
+}
+
+static void test_history_last(void)
+{
+    KlingHistory h = { 0 };
+
+    ff_kling_history_init(&h, KLING_HISTORY_LAST, (AVRational){ 1, 25 }, 0.25);
+    for (int i = 0; i < 1000; i++) {
+        CHECK(add(&h, 10 + i, 4) == 1);
+        CHECK(h.nb <= 8, "%d frames held", h.nb);
+    }
+    CHECK(ff_kling_history_spacing(&h) == 1 && h.last_time == 1009);
+    CHECK(ff_kling_history_count(&h, 1 / 16., 1 / 25.) == 5, "%d", ff_kling_history_count(&h, 1 / 16., 1 / 25.));
+    CHECK(ff_kling_history_at(&h, 0)->pts == 1009);
+    CHECK(ff_kling_history_at(&h, 0.0625)->pts == 1007, "1.56 frames back is %d",
+          (int)ff_kling_history_at(&h, 0.0625)->pts);
+    CHECK(ff_kling_history_at(&h, 9)->pts == h.frame[0]->pts);
+    CHECK(add(&h, 2000, 6) == 1 && h.nb == 1, "another size drops the frames before");
+    CHECK(add(&h, AV_NOPTS_VALUE, 6) == 1 && h.last_time == 2001, "a frame without a time follows");
+    CHECK(add(&h, 1990, 6) == 1 && h.last_time == 2002, "time never goes back");
+    ff_kling_history_free(&h);
+    CHECK(!h.nb && ff_kling_history_count(&h, 1, 1) == 0);
+}
+
+static void test_history_first(void)
+{
+    KlingHistory h = { 0 };
+    AVFrame *f;
+
+    ff_kling_history_init(&h, KLING_HISTORY_FIRST, (AVRational){ 1, 1000 }, 0.1);
+    CHECK(!ff_kling_history_full(&h));
+    for (int i = 0; i < 5; i++)
+        CHECK(add(&h, 500 + 33 * i, 4) == 1, "%d", i);
+    CHECK(ff_kling_history_full(&h) && h.nb == 5, "%d", h.nb);
+    CHECK(add(&h, 700, 4) == 0 && h.nb == 5 && h.last_time == 700);
+    CHECK(ff_kling_history_at(&h, 0.06)->pts == 566);
+    REQUIRE((f = ff_kling_history_take(&h)));
+    CHECK(f->pts == 500 && h.nb == 4 && h.frame[0]->pts == 533);
+    av_frame_free(&f);
+    ff_kling_history_free(&h);
+    CHECK(!ff_kling_history_take(&h));
+    ff_kling_history_init(&h, KLING_HISTORY_FIRST, (AVRational){ 1, 1000 }, 0.1);
+    CHECK(add(&h, 0, 4) == 1 && add(&h, 33, 6) == 0 && ff_kling_history_full(&h), "another size is the end");
+    ff_kling_history_free(&h);
+}
+
+static void test_history_bounded(void)
+{
+    KlingHistory h = { 0 };
+
+    ff_kling_history_init(&h, KLING_HISTORY_LAST, (AVRational){ 1, 90000 }, 10);
+    for (int i = 0; i < 2 * KLING_HISTORY_MAX; i++)
+        add(&h, i, 4);
+    CHECK(h.nb == KLING_HISTORY_MAX && h.frame[h.nb - 1]->pts == 2 * KLING_HISTORY_MAX - 1);
+    ff_kling_history_free(&h);
+}
+
+int main(void)
+{
+    RUN(test_seam_identity);
+    RUN(test_seam_shift);
+    RUN(test_seam_map);
+    RUN(test_seam_grain);
+    RUN(test_seam_limits);
+    RUN(test_seam_trail);
+    RUN(test_seam_fade);
+    RUN(test_time_spacing);
+    RUN(test_time_open_end);
+    RUN(test_time_to_trail);
+    RUN(test_fit_size);
+    RUN(test_fit_round_trip);
+    RUN(test_fit_scaled);
+    RUN(test_fit_chroma_location);
+    RUN(test_fit_alpha_opaque);
+    RUN(test_history_last);
+    RUN(test_history_first);
+    RUN(test_history_bounded);
+    return check_exit();
+}
