@@ -36,7 +36,8 @@ for form in diffusers original repackaged; do
 done
 rm "$tmp"/original/*umt5*
 "$build/bin/kling-quantize" "$tmp/diffusers/transformer" "$tmp/q4.gguf" --type q4_k --quiet > /dev/null || exit 1
-"$build/bin/kling-quantize" "$tmp/diffusers/text_encoder" "$tmp/fp8.safetensors" --type fp8 --quiet > /dev/null || exit 1
+"$build/bin/kling-quantize" "$tmp/diffusers/text_encoder" "$tmp/fp8.safetensors" --type fp8 --quiet > /dev/null ||
+    exit 1
 head -c 3000 "$tmp/q4.gguf" > "$tmp/cut.gguf"
 head -c 100000 "$tmp/fp8.safetensors" > "$tmp/cut.safetensors"
 
