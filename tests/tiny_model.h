@@ -1,5 +1,5 @@
 /*
- * The synthetic model folders of tests/models, made once per build.
+ * The synthetic model folders of tests/models, made once per build and again when their description changes.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -15,14 +15,14 @@ static inline const char *synthetic_model_path(const char *preset)
 {
     static char dir[512];
     const char *build = getenv("BUILD") ? getenv("BUILD") : "build";
-    char cmd[2048], index[1024];
+    char cmd[4096];
 
     snprintf(dir, sizeof(dir), "%s/tests/models/%s", build, preset);
-    snprintf(index, sizeof(index), "%s/model_index.json", dir);
-    if (!access(index, R_OK))
-        return dir;
-    snprintf(cmd, sizeof(cmd), "mkdir -p '%s/tests/models' && '%s/bin/kling-synth' 'tests/models/%s' '%s' 1 >/dev/null",
-             build, build, preset, dir);
+    snprintf(cmd, sizeof(cmd), "test -e '%s/model_index.json' && "
+             "test -z \"$(find 'tests/models/%s' -type f -newer '%s/model_index.json')\" || "
+             "{ mkdir -p '%s/tests/models' && rm -rf '%s' && "
+             "'%s/bin/kling-synth' 'tests/models/%s' '%s' 1 >/dev/null; }",
+             dir, preset, dir, build, dir, build, preset, dir);
     return system(cmd) ? NULL : dir;
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-# Goldens of clips that go on from pictures, arrive at pictures, or are made window by window, on the synthetic model
-# tests/models/extend. One picture first: diffusers' WanImageToVideoPipeline with expand_timesteps. Everything else,
-# which no pipeline of diffusers does: the same loop, written out here from diffusers' transformer, schedulers and VAE.
+# Goldens of clips that go on from pictures, arrive at pictures, or are made window by window, on the synthetic models
+# extend and ti2v of tests/models. One picture first: diffusers' WanImageToVideoPipeline with expand_timesteps.
+# Everything else, which no pipeline of diffusers does: the same loop, written out here from diffusers' transformer,
+# schedulers and VAE.
 # Pinned: torch 2.15.0, diffusers 0.42.1, transformers 5.23.0 (tests/golden/requirements.txt).
 #
 #     python tests/golden/gen_extend.py        writes tests/golden/data/extend.safetensors
@@ -13,33 +14,34 @@ import pathlib
 
 import numpy as np
 import torch
-from diffusers import WanImageToVideoPipeline
 from safetensors.numpy import save_file
 
 import gen_pipeline
 import synth
 
 HERE = pathlib.Path(__file__).resolve().parent
-MODEL = "extend"
 STRIDE = 29
 WARM_UP = 8                             # latent frames of standstill before a trail
 CONTEXT_NOISE = 0.02
 MAX_OFFSET, MAX_LOG_GAIN = 8 / 255, 0.1
 M64 = (1 << 64) - 1
 
-# name: sampler, prompt, negative, width, height, steps, guidance, shift, seed, drift guard, pictures of lead and trail,
-# and for each window: context pictures (the lead of the first is given), latent frames
+# name: model, sampler, prompt, negative, width, height, steps, guidance, shift, seed, drift guard, pictures of lead and
+# trail, and for each window: context pictures (the lead of the first is given), latent frames
 CASES = {
-    "image_pipeline": ("unipc", "a car rolls left", "", 48, 32, 4, 5.0, 3.0, 5, 0.0, 1, 0, [(1, 3)]),
-    "image": ("unipc", "a car rolls left", "", 48, 32, 4, 5.0, 3.0, 5, 0.0, 1, 0, [(1, 3)]),
-    "lead9_euler": ("euler", "a red ball", "blue", 32, 48, 3, 3.0, 5.0, 8, 0.0, 9, 0, [(9, 5)]),
-    "lead5_trail8": ("unipc", "a star", "", 48, 32, 5, 4.0, 3.0, 1, 0.0, 5, 8, [(5, 6)]),
-    "lead1_trail3": ("euler", "", "", 48, 32, 3, 1.0, 3.0, 2, 0.0, 1, 3, [(1, 4)]),
-    "trail6": ("unipc", "a fish", "sea", 32, 32, 3, 2.0, 3.0, 3, 0.0, 0, 6, [(0, 4)]),
-    "padded": ("unipc", "a fish", "", 44, 26, 3, 2.0, 3.0, 4, 0.0, 5, 1, [(5, 4)]),
-    "two_windows": ("unipc", "a red ball on the grass", "", 48, 32, 3, 3.0, 3.0, 6, 0.0, 0, 0, [(0, 6), (9, 7)]),
-    "two_euler": ("euler", "night with stars", "red", 32, 32, 3, 3.0, 3.0, 6, 0.0, 5, 4, [(5, 6), (9, 7)]),
-    "three_guarded": ("unipc", "the sea", "", 48, 32, 3, 3.0, 3.0, 9, 0.75, 0, 0, [(0, 6), (9, 7), (9, 7)]),
+    "image_pipeline": ("extend", "unipc", "a car rolls left", "", 48, 32, 4, 5.0, 3.0, 5, 0.0, 1, 0, [(1, 3)]),
+    "image": ("extend", "unipc", "a car rolls left", "", 48, 32, 4, 5.0, 3.0, 5, 0.0, 1, 0, [(1, 3)]),
+    "lead9_euler": ("extend", "euler", "a red ball", "blue", 32, 48, 3, 3.0, 5.0, 8, 0.0, 9, 0, [(9, 5)]),
+    "lead5_trail8": ("extend", "unipc", "a star", "", 48, 32, 5, 4.0, 3.0, 1, 0.0, 5, 8, [(5, 6)]),
+    "lead1_trail3": ("extend", "euler", "", "", 48, 32, 3, 1.0, 3.0, 2, 0.0, 1, 3, [(1, 4)]),
+    "trail6": ("extend", "unipc", "a fish", "sea", 32, 32, 3, 2.0, 3.0, 3, 0.0, 0, 6, [(0, 4)]),
+    "padded": ("extend", "unipc", "a fish", "", 44, 26, 3, 2.0, 3.0, 4, 0.0, 5, 1, [(5, 4)]),
+    "two_windows": ("extend", "unipc", "a red ball on the grass", "", 48, 32, 3, 3.0, 3.0, 6, 0.0, 0, 0,
+                    [(0, 6), (9, 7)]),
+    "two_euler": ("extend", "euler", "night with stars", "red", 32, 32, 3, 3.0, 3.0, 6, 0.0, 5, 4, [(5, 6), (9, 7)]),
+    "three_guarded": ("extend", "unipc", "the sea", "", 48, 32, 3, 3.0, 3.0, 9, 0.75, 0, 0,
+                      [(0, 6), (9, 7), (9, 7)]),
+    "ti2v": ("ti2v", "unipc", "a kite", "fog", 64, 32, 3, 3.0, 5.0, 10, 0.5, 5, 3, [(5, 4), (5, 5)]),
 }
 
 
@@ -92,7 +94,8 @@ def encode_trail(vae, v):
 def window(pipe, ctx, steps, guidance, seed, F, h, w, lead, trail, noise, noise_seed):
     """Frames [1+4(F-1),h,w,3] of one window."""
     vae, dit, sched = pipe.vae, pipe.transformer, pipe.scheduler
-    z = randn((1, vae.config.z_dim, F, h // 8, w // 8), seed)
+    R, W = h // vae.config.scale_factor_spatial, w // vae.config.scale_factor_spatial
+    z = randn((1, vae.config.z_dim, F, R, W), seed)
     clean, mask = torch.zeros_like(z), torch.ones(F)
     if lead is not None:
         k = encode(vae, lead)
@@ -106,11 +109,11 @@ def window(pipe, ctx, steps, guidance, seed, F, h, w, lead, trail, noise, noise_
     shown, t_known = clean.clone(), torch.zeros(F)
     if noise and lead is not None:
         k = 1 + (len(lead) - 1) // 4
-        n = randn((1, vae.config.z_dim, k, h // 8, w // 8), noise_seed)
+        n = randn((1, vae.config.z_dim, k, R, W), noise_seed)
         shown[:, :, :k] = (1 - noise) * clean[:, :, :k] + noise * n
         t_known[:k] = 1000 * noise
     sched.set_timesteps(steps)
-    per_frame = (h // 16) * (w // 16)
+    per_frame = R // 2 * (W // 2)
     for t in sched.timesteps:
         x = (1 - m) * shown + m * z
         ts = (mask * t + t_known).repeat_interleave(per_frame)[None]
@@ -141,9 +144,10 @@ class Guard:
         return v.astype(np.float32)
 
 
-def clip(sampler, prompt, negative, w, h, steps, guidance, shift, seed, guard, n_lead, n_trail, windows):
-    pipe = gen_pipeline.pipeline(MODEL, sampler, shift)
-    gh, gw = -(-h // 16) * 16, -(-w // 16) * 16
+def clip(model, sampler, prompt, negative, w, h, steps, guidance, shift, seed, guard, n_lead, n_trail, windows):
+    pipe = gen_pipeline.pipeline(model, sampler, shift)
+    multiple = 2 * pipe.vae.config.scale_factor_spatial
+    gh, gw = -(-h // multiple) * multiple, -(-w // multiple) * multiple
     ctx = pipe.encode_prompt(prompt, negative, guidance > 1, max_sequence_length=512)
     known = padded(pictures("lead", n_lead, h, w), gh, gw)
     trail = padded(pictures("trail", n_trail, h, w), gh, gw)
@@ -161,11 +165,8 @@ def clip(sampler, prompt, negative, w, h, steps, guidance, shift, seed, guard, n
     return v[:, (gh - h) // 2:(gh - h) // 2 + h, (gw - w) // 2:(gw - w) // 2 + w]
 
 
-def image_pipeline(sampler, prompt, negative, w, h, steps, guidance, shift, seed, _g, _l, _t, windows):
-    p = gen_pipeline.pipeline(MODEL, sampler, shift)
-    pipe = WanImageToVideoPipeline(tokenizer=p.tokenizer, text_encoder=p.text_encoder, vae=p.vae,
-                                   scheduler=p.scheduler, transformer=p.transformer, image_processor=None,
-                                   image_encoder=None, expand_timesteps=True)
+def image_pipeline(model, sampler, prompt, negative, w, h, steps, guidance, shift, seed, _g, _l, _t, windows):
+    pipe = gen_pipeline.from_picture(gen_pipeline.pipeline(model, sampler, shift))
     pipe.set_progress_bar_config(disable=True)
     image = torch.from_numpy(pictures("lead", 1, h, w)).permute(0, 3, 1, 2)
     return pipe(image=image, prompt=prompt, negative_prompt=negative, height=h, width=w,
