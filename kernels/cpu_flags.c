@@ -32,7 +32,7 @@ static unsigned x86_flags(void)
         return 0;
     flags |= KL_CPU_AVX2;
     if ((b & need512) == need512 && (xcr0 & XCR0_AVX512) == XCR0_AVX512)
-        flags |= KL_CPU_AVX512;
+        flags |= KL_CPU_AVX512 | (c & bit_AVX512VNNI ? KL_CPU_VNNI : 0);
     return flags;
 }
 #else

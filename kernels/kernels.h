@@ -327,6 +327,7 @@ struct KlKernels {
 /* CPU instruction sets that a table may use. */
 #define KL_CPU_AVX2    (1u << 0)        /* with FMA and F16C */
 #define KL_CPU_AVX512  (1u << 1)        /* F, BW, DQ, VL */
+#define KL_CPU_VNNI    (1u << 2)        /* AVX512_VNNI: sums of byte products that do not saturate */
 #define KL_CPU_ALL     (~0u)
 
 /** What this machine has. */

@@ -342,4 +342,29 @@ static inline float kl_i8_scale(float max, float *by)
     return max < 0x1p-100f ? 0 : max <= 0x1.fffffep127f ? max / 127.0f : kl_bits_f32(0x7fc00000u);
 }
 
+/** max |x|; infinity and NaN come out as such, the latter as the largest of all. */
+static inline float kl_max_magnitude(const float *x, int64_t n)
+{
+    int32_t max = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        int32_t u;
+
+        memcpy(&u, x + i, sizeof(u));
+        u &= 0x7fffffff;
+        max = u > max ? u : max;
+    }
+    return kl_bits_f32((uint32_t)max);
+}
+
+/** x in int8 where by != 0, in the low bits: 1.5 * 2^23 leaves no fraction, so the sum rounds to nearest even. */
+static inline int32_t kl_i8_bits(float x, float by)
+{
+    float v = x * by + 0x1.8p23f;
+    int32_t u;
+
+    memcpy(&u, &v, sizeof(u));
+    return u;
+}
+
 #endif /* KL_QUANTS_H */

@@ -16,6 +16,11 @@
 void kl_sgemm(char transa, char transb, int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
               const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
 
+/** C[M,N] = (A[M,K] - offset) * B[N,K]^T in integers, strides in elements; as kl_sgemm otherwise. Without
+ *  KL_CPU_VNNI the library saturates sums of two products to 16 bits: only for A <= 127 then. */
+void kl_gemm_u8s8(int64_t M, int64_t N, int64_t K, const uint8_t *A, int64_t lda, uint8_t offset, const int8_t *B,
+                  int64_t ldb, int32_t *C, int64_t ldc);
+
 /** n elements from index `from` of a weight in f32, exactly as convert gives them. Any alignment, any part. */
 void kl_widen_generic(float *dst, KlWeight w, int64_t from, int64_t n);
 void kl_widen_avx2(float *dst, KlWeight w, int64_t from, int64_t n);

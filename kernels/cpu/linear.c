@@ -8,9 +8,7 @@
  * of scratch, and finishes the tile while it is warm. f32 weights are read in
  * place. One or two rows of x need no panel: they are bound by reading w.
  */
-#include "kernels/cpu/linear.h"
-
-#include <string.h>
+#include "kernels/cpu/linear_i8.h"
 
 #define MT 256                          /* at most, rows of a tile */
 #define NT 128                          /* at most, columns of a tile */
@@ -28,33 +26,24 @@ typedef struct Linear {
     size_t slice;                       /* scratch bytes of one worker */
 } Linear;
 
-/* n cut evenly into the fewest parts of at most `most`, the part a multiple of `unit`. */
-static int64_t even_part(int64_t n, int64_t most, int64_t unit)
-{
-    int64_t parts = kl_ceil_div(n, most);
-
-    return kl_ceil_div(kl_ceil_div(n, parts), unit) * unit;
-}
-
 static void cut(Linear *l, int64_t M, int64_t N, int64_t K, KlDType w)
 {
     const KlProduct *product = l->leaf->product;
     int64_t depth = product ? product->depth : KC, block = kl_dtype_block(w);
 
-    l->mt = even_part(M, MT, product ? product->rows : 8);
-    l->nt = even_part(N, NT, 16);
-    l->kc = even_part(K, depth / block * block, kl_max64(block, 16));
+    l->mt = kl_even_part(M, MT, product ? product->rows : 8);
+    l->nt = kl_even_part(N, NT, 16);
+    l->kc = kl_even_part(K, depth / block * block, kl_max64(block, 16));
     l->tiles_m = kl_ceil_div(M, l->mt);
     l->slice = kl_round64((size_t)(l->mt * l->nt) * 4) + kl_round64((size_t)(l->nt * kl_min64(l->kc, K)) * 4);
 }
 
-static void finish_row(const Linear *l, int64_t m, int64_t n0, int64_t n, const float *acc)
+void kl_linear_finish(const KlLinear *p, const KlLinearLeaf *leaf, int64_t m, int64_t n0, int64_t n, const float *acc)
 {
-    const KlLinear *p = l->p;
     const float *residual = p->residual ? p->residual + m * p->ldy + n0 : NULL;
     const float *gate = residual && p->gate ? p->gate + m / p->group_rows * p->ldgate + n0 : NULL;
 
-    l->leaf->epilogue(p->y + m * p->ldy + n0, acc, p->bias ? p->bias + n0 : NULL, residual, gate, n, p->act);
+    leaf->epilogue(p->y + m * p->ldy + n0, acc, p->bias ? p->bias + n0 : NULL, residual, gate, n, p->act);
 }
 
 static void linear_tile(void *arg, int64_t tile, int worker)
@@ -79,7 +68,7 @@ static void linear_tile(void *arg, int64_t tile, int worker)
         kl_sgemm('N', 'T', m, n, kc, 1, p->x + m0 * p->ldx + k0, p->ldx, w, ldw, k0 ? 1 : 0, acc, l->nt);
     }
     for (int64_t i = 0; i < m; i++)
-        finish_row(l, m0 + i, n0, n, acc + i * l->nt);
+        kl_linear_finish(p, l->leaf, m0 + i, n0, n, acc + i * l->nt);
 }
 
 /* The same with products of our own: each block of 16 columns is packed and used at once. */
@@ -105,7 +94,7 @@ static void product_tile(void *arg, int64_t tile, int worker)
         }
     }
     for (int64_t i = 0; i < m; i++)
-        finish_row(l, m0 + i, n0, n, acc + i * l->nt);
+        kl_linear_finish(p, l->leaf, m0 + i, n0, n, acc + i * l->nt);
 }
 
 static void gemv_tile(void *arg, int64_t tile, int worker)
@@ -118,7 +107,7 @@ static void gemv_tile(void *arg, int64_t tile, int worker)
     (void)worker;
     for (int64_t m = 0; m < p->M; m++) {
         l->leaf->gemv(acc, p->x + m * p->ldx, p->w, n0, n, p->K);
-        finish_row(l, m, n0, n, acc);
+        kl_linear_finish(p, l->leaf, m, n0, n, acc);
     }
 }
 
@@ -126,13 +115,6 @@ static void linear(KlExec *ex, const KlLinear *p, const KlLinearLeaf *leaf)
 {
     Linear l = { .p = p, .leaf = leaf, .ex = ex };
 
-    if (p->w.dtype == KL_I8) {
-        KlKernels ref;
-
-        kl_kernels_init_ref(&ref);
-        ref.linear(ex, p);
-        return;
-    }
     if (p->M <= GEMV_ROWS && leaf->gemv) {
         kl_parallel(ex, kl_ceil_div(p->N, GEMV_NT), gemv_tile, &l);
         return;
@@ -152,44 +134,77 @@ static size_t scratch_of(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDT
 
 static size_t scratch_dnnl(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    return scratch_of(ex, M, N, K, w, &kl_linear_leaf_generic);
+    return w == KL_I8 ? kl_linear_i8_scratch(ex, M, N, K, &kl_i8_leaf_generic)
+                      : scratch_of(ex, M, N, K, w, &kl_linear_leaf_generic);
 }
 
-static void kl_linear_f32_dnnl(KlExec *ex, const KlLinear *p)
+static void kl_linear_dnnl(KlExec *ex, const KlLinear *p)
 {
-    linear(ex, p, &kl_linear_leaf_generic);
+    if (p->w.dtype == KL_I8)
+        kl_linear_i8(ex, p, &kl_linear_leaf_generic, &kl_i8_leaf_generic);
+    else
+        linear(ex, p, &kl_linear_leaf_generic);
 }
 
 #if defined(__x86_64__) || defined(__i386__)
 static size_t scratch_avx2(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    return scratch_of(ex, M, N, K, w, &kl_linear_leaf_avx2);
+    return w == KL_I8 ? kl_linear_i8_scratch(ex, M, N, K, &kl_i8_leaf_avx2)
+                      : scratch_of(ex, M, N, K, w, &kl_linear_leaf_avx2);
 }
 
-static void kl_linear_f32_avx2(KlExec *ex, const KlLinear *p)
+static void kl_linear_avx2(KlExec *ex, const KlLinear *p)
 {
-    linear(ex, p, &kl_linear_leaf_avx2);
+    if (p->w.dtype == KL_I8)
+        kl_linear_i8(ex, p, &kl_linear_leaf_avx2, &kl_i8_leaf_avx2);
+    else
+        linear(ex, p, &kl_linear_leaf_avx2);
 }
 
-static void kl_linear_f32_dnnl_avx512(KlExec *ex, const KlLinear *p)
+static size_t scratch_avx512(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    linear(ex, p, &kl_linear_leaf_avx512);
+    return w == KL_I8 ? scratch_avx2(ex, M, N, K, w) : scratch_of(ex, M, N, K, w, &kl_linear_leaf_avx512);
+}
+
+static void kl_linear_dnnl_avx512(KlExec *ex, const KlLinear *p)
+{
+    if (p->w.dtype == KL_I8)
+        kl_linear_i8(ex, p, &kl_linear_leaf_avx512, &kl_i8_leaf_avx2);
+    else
+        linear(ex, p, &kl_linear_leaf_avx512);
+}
+
+static size_t scratch_vnni(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+{
+    return w == KL_I8 ? kl_linear_i8_scratch(ex, M, N, K, &kl_i8_leaf_dnnl) : scratch_avx512(ex, M, N, K, w);
+}
+
+static void kl_linear_dnnl_vnni(KlExec *ex, const KlLinear *p)
+{
+    if (p->w.dtype == KL_I8)
+        kl_linear_i8(ex, p, &kl_linear_leaf_avx512, &kl_i8_leaf_dnnl);
+    else
+        linear(ex, p, &kl_linear_leaf_avx512);
 }
 #endif
 
 void kl_cpu_init_linear(KlKernels *k, unsigned flags)
 {
-    k->linear = kl_linear_f32_dnnl;
+    k->linear = kl_linear_dnnl;
     k->linear_scratch = scratch_dnnl;
 #if defined(__x86_64__) || defined(__i386__)
     if (!(flags & KL_CPU_AVX2))
         return;
-    k->linear = kl_linear_f32_avx2;
+    k->linear = kl_linear_avx2;
     k->linear_scratch = scratch_avx2;
     if (!(flags & KL_CPU_AVX512))
         return;
-    k->linear = kl_linear_f32_dnnl_avx512;      /* with wider vectors the library is ahead */
-    k->linear_scratch = scratch_dnnl;
+    k->linear = kl_linear_dnnl_avx512;  /* with wider vectors the library is ahead */
+    k->linear_scratch = scratch_avx512;
+    if (!(flags & KL_CPU_VNNI))
+        return;
+    k->linear = kl_linear_dnnl_vnni;
+    k->linear_scratch = scratch_vnni;
 #else
     (void)flags;
 #endif

@@ -26,4 +26,15 @@ extern const KlLinearLeaf kl_linear_leaf_generic;
 extern const KlLinearLeaf kl_linear_leaf_avx2;
 extern const KlLinearLeaf kl_linear_leaf_avx512;
 
+/** y[m, n0 .. n0 + n - 1] from the sums acc[n]. */
+void kl_linear_finish(const KlLinear *p, const KlLinearLeaf *leaf, int64_t m, int64_t n0, int64_t n, const float *acc);
+
+/* n cut evenly into the fewest parts of at most `most`, the part a multiple of `unit`. */
+static inline int64_t kl_even_part(int64_t n, int64_t most, int64_t unit)
+{
+    int64_t parts = kl_ceil_div(n, most);
+
+    return kl_ceil_div(kl_ceil_div(n, parts), unit) * unit;
+}
+
 #endif /* KL_CPU_LINEAR_H */

@@ -5,28 +5,9 @@
  */
 #if defined(__AVX2__)
 #include "kernels/cpu/linear_tmpl.h"
+#include "kernels/cpu/transpose_avx2.h"
 
 #define NR 16
-
-static inline void transpose_8x8(float *dst, __m256 *r)
-{
-    __m256 t[8];
-
-    for (int i = 0; i < 4; i++) {
-        t[2 * i]     = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        r[4 * i]     = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        vec_store(dst + i * NR,       _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
-        vec_store(dst + (4 + i) * NR, _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
-    }
-}
 
 /* dst[kc][NR] columns 0..7 = 8 rows of w, of which n are there, each times its scale. */
 static inline __attribute__((always_inline))
@@ -43,7 +24,7 @@ void pack_8(float *dst, const uint8_t *w, KlDType t, size_t step, const float *s
             if (scale)
                 r[j] = r[j] * vec_set(scale[j]);
         }
-        transpose_8x8(dst + k * NR, r);
+        transpose_8x8(dst + k * NR, NR, r);
     }
     for (; k < kc; k++)
         for (int j = 0; j < 8; j++)

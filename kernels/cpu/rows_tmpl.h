@@ -12,6 +12,7 @@
 #include "kernels/cpu/vec.h"
 
 #define TILE 16384                      /* elements of one tile, about */
+#define QUANTIZE 2048                   /* elements widened at once: whole blocks of every format */
 
 /* Rows of D elements in one tile. */
 static int64_t tile_rows(int64_t D)
@@ -403,6 +404,51 @@ static void gather(KlExec *ex, float *out, KlWeight table, const int32_t *ids, i
     kl_parallel(ex, S, gather_row, &p);
 }
 
+typedef struct Quantize {
+    int8_t *q;
+    float *scale;
+    KlWeight w;
+    int64_t K;
+} Quantize;
+
+static void quantize_row(void *arg, int64_t n, int worker)
+{
+    const Quantize *p = arg;
+    int8_t *q = p->q + n * p->K;
+    float x[QUANTIZE], max = 0, by;
+
+    (void)worker;
+    for (int64_t k = 0; k < p->K; k += QUANTIZE) {
+        int64_t m = kl_min64(p->K - k, QUANTIZE);
+        float part;
+
+        KL_FN(kl_widen)(x, p->w, n * p->K + k, m);
+        part = kl_max_magnitude(x, m);
+        max = part <= max ? max : part; /* a NaN goes through */
+        if (isnan(max))
+            break;
+    }
+    p->scale[n] = kl_i8_scale(max, &by);
+    if (by == 0) {
+        memset(q, 0, (size_t)p->K);
+        return;
+    }
+    for (int64_t k = 0; k < p->K; k += QUANTIZE) {
+        int64_t m = kl_min64(p->K - k, QUANTIZE);
+
+        KL_FN(kl_widen)(x, p->w, n * p->K + k, m);
+        for (int64_t i = 0; i < m; i++)
+            q[k + i] = (int8_t)kl_i8_bits(x[i], by);
+    }
+}
+
+static void quantize_rows(KlExec *ex, int8_t *q, float *scale, KlWeight w, int64_t N, int64_t K)
+{
+    Quantize p = { q, scale, w, K };
+
+    kl_parallel(ex, N, quantize_row, &p);
+}
+
 void KL_FN(kl_rows_init)(KlKernels *k)
 {
     k->layer_norm = layer_norm;
@@ -414,4 +460,5 @@ void KL_FN(kl_rows_init)(KlKernels *k)
     k->lincomb = lincomb;
     k->convert = convert;
     k->gather = gather;
+    k->quantize_rows = quantize_rows;
 }

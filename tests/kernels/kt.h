@@ -44,6 +44,7 @@ static const KtTable kt_tables[] = {
     { "cpu_plain", 0, 0, 0 },
     { "cpu_avx2", 0, KL_CPU_AVX2, KL_CPU_AVX2 },
     { "cpu_avx512", 0, KL_CPU_AVX2 | KL_CPU_AVX512, KL_CPU_AVX2 | KL_CPU_AVX512 },
+    { "cpu_vnni", 0, KL_CPU_ALL, KL_CPU_AVX2 | KL_CPU_AVX512 | KL_CPU_VNNI },
 };
 
 typedef struct Kt {

@@ -83,7 +83,7 @@ static inline KlWeight kt_stored(size_t n, uint64_t seed, KlDType dtype, void **
         unsigned b = (unsigned)((synth_uniform(key, 2 * i) + 1) * 128);
 
         if (dtype == KL_F8_E5M2)
-            b = (b & 0x87) | (8 + ((b >> 3 & 15) / 2)) << 3;    /* 2^-7 .. 2^0, not the 2^15 that it could hold */
+            b = (b & 0x83) | (8 + (b >> 2 & 7)) << 2;       /* 2^-7 .. 2^0, not the 2^15 that it could hold */
         else if (dtype == KL_F8_E4M3 && (b & 0x7f) == 0x7f)
             b = 0;
         p[i + 1] = (unsigned char)b;

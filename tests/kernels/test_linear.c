@@ -192,6 +192,9 @@ static void test_linear(const KtTable *table)
         one(table, &cases[i], 0, 0);
 }
 
+/* More rows than int8 quantizes at once. */
+static const Case more_rows = { 1030, 5, 41, 2, 0, KL_I8, KL_ACT_NONE, 1, NO_RES, 0, 0, KT_EVEN };
+
 static void test_linear_stored(const KtTable *table)
 {
     for (int dtype = KL_BF16 + 1; dtype < KL_DTYPE_NB; dtype++)
@@ -203,6 +206,7 @@ static void test_linear_stored(const KtTable *table)
             c.K = block == 1 ? c.K + 5 + (int)i : (c.K + block - 1) / block * block;
             one(table, &c, block == 1 ? (int)i % 3 : 0, 0);
         }
+    one(table, &more_rows, 2, 0);
 }
 
 static void test_linear_nan(const KtTable *table)
