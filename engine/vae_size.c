@@ -81,6 +81,15 @@ static double past(const KlVaeStage *st, int R, int W)
     return sum;
 }
 
+/* Packed weights of convolution j: a doubling's 3x3 may be kept as four 2x2s as well. */
+static double packed_floats(const KlVaeStage *st, int j)
+{
+    const KlVaeConv *c = &st->conv[j];
+    const bool doubled = j == 0 && (st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME);
+
+    return c->w.data ? (double)c->ic * c->oc * c->kt * (c->kh * c->kw + (doubled ? 16 : 0)) : 0;
+}
+
 size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W)
 {
     double packed = 0, pasts = 0, kept = 0, outer = 0, most = 0;
@@ -91,8 +100,7 @@ size_t kl_vae_stream_bytes(const KlVaeHalf *h, int R, int W)
         double in = (double)R * W * st->in, out, begins = st->kind == KL_VAE_KEEP ? in : 0, folded = 0;
 
         for (int j = 0; j < KL_VAE_CONVS; j++)
-            if (st->conv[j].w.data)
-                packed += (double)st->conv[j].ic * st->conv[j].oc * st->conv[j].kt * st->conv[j].kh * st->conv[j].kw;
+            packed += packed_floats(st, j);
         pasts += past(st, R, W);
         if (st->kind == KL_VAE_FOLD)
             folded = (double)(R / st->shuffle.f) * (W / st->shuffle.f) * st->shuffle.D;
@@ -130,10 +138,11 @@ double kl_vae_stream_flops(const KlVaeStream *s, double pictures)
             KlConvDesc e = kl_vae_conv_desc(st, j, step->R, step->W);
             double pixels = (double)kl_conv_out(e.R, e.up2, e.kh, e.stride, e.pad_top + e.pad_bottom) *
                             kl_conv_out(e.W, e.up2, e.kw, e.stride, e.pad_left + e.pad_right);
+            double taps = e.up2 && e.kh == 3 ? 4 : c->kh * c->kw;  /* executed as four 2x2s */
             bool late = st->kind == KL_VAE_UP_TIME ? j == 0 : st->kind == KL_VAE_DOWN_TIME && j == 1;
 
             if (c->w.data)
-                sum += (late ? out : in) * pixels * c->ic * c->oc * c->kt * c->kh * c->kw;
+                sum += (late ? out : in) * pixels * c->ic * c->oc * c->kt * taps;
         }
         if (st->kind == KL_VAE_ATTN) {
             double n = (double)step->R * step->W;

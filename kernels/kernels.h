@@ -305,7 +305,8 @@ struct KlKernels {
     int  (*conv_weights_create)(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias,
                                 int ic, int oc, int kt, int kh, int kw);
     void (*conv_weights_destroy)(KlConvWeights **cw);
-    /** cw must outlive *c. Negative when out of memory or refused by the backend. */
+    /** cw must outlive *c. Negative when out of memory or refused by the backend. Of a 3x3 with up2 a backend may keep
+     *  sums of the weights, 16 taps for their 9. */
     int  (*conv_create)(KlExec *ex, KlConv **c, const KlConvDesc *d, const KlConvWeights *cw);
     void (*conv_destroy)(KlConv **c);
     size_t (*conv_scratch)(const KlConv *c);

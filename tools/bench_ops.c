@@ -185,7 +185,7 @@ static void bench_conv(Bench *b, const KlConvDesc *d)
         }
         snprintf(what, sizeof(what), "conv %dx%dx%d %d->%d %dx%d%s", d->kt, d->kh, d->kw, d->ic, d->oc, oW, oR,
                  d->up2 ? " up" : "");
-        bench_print_rate(b, what, best, 2.0 * (double)n_out * d->ic * d->kt * d->kh * d->kw);
+        bench_print_rate(b, what, best, 2.0 * (double)n_out * d->ic * d->kt * (d->up2 ? 4 : d->kh * d->kw));
     }
     b->k.conv_destroy(&c);
     b->k.conv_weights_destroy(&cw);

@@ -12,6 +12,13 @@
  *
  * Weights are packed [OC/nr][kt][kh*kw][IC][nr]. Sums run over the pictures in
  * time, then the taps, then the channels, in that order for every output.
+ *
+ * The nine taps of a 3x3 on a picture doubled by nearest neighbour fall on four
+ * pixels of the picture itself: for each of an output pixel's four places in its
+ * block it is a 2x2, with taps that are sums of the 3x3's (4 products for 9). A
+ * sum of up to four weights, made in pairs, errs by at most 2 u of their
+ * magnitudes; 4*IC products with 2 u more each stay below the bound of the 9*IC
+ * that they stand for, since there is less to add up: 4n u + 2u <= 9n u.
  */
 #include "kernels/cpu/product.h"
 
@@ -32,9 +39,13 @@ struct KlConvWeights {
 };
 
 struct KlConv {
-    KlConvDesc d;
+    KlConvDesc d;                       /* as executed: of a doubling in phases, the 2x2 on the undoubled picture */
     const KlConvWeights *cw;
     KlExec *ex;
+    const float *w;                     /* [phases][blocks][kt][taps][ic][nr] */
+    float *own;                         /* w where it is not cw's */
+    int phases, taps;                   /* 1, or the 4 places of a pixel in its block; of one phase */
+    int R, W;                           /* of one phase's output */
     int oR, oW;                         /* the output picture */
     int tr, tw, tiles_r, tiles_w;       /* rectangles */
     int group, groups, blocks;          /* channel blocks of a tile, tiles, blocks in all */
@@ -126,8 +137,8 @@ static int64_t tiling_cost(const KlConv *c, int tr, int tw)
 
     for (int last_r = 0; last_r < 2; last_r++) {
         for (int last_w = 0; last_w < 2; last_w++) {
-            int64_t n = (last_r ? c->oR % tr > 0 : c->oR / tr) * (int64_t)(last_w ? c->oW % tw > 0 : c->oW / tw);
-            int64_t pixels = (last_r ? c->oR % tr : tr) * (last_w ? c->oW % tw : tw);
+            int64_t n = (last_r ? c->R % tr > 0 : c->R / tr) * (int64_t)(last_w ? c->W % tw > 0 : c->W / tw);
+            int64_t pixels = (last_r ? c->R % tr : tr) * (last_w ? c->W % tw : tw);
 
             cost += n * (kl_ceil_div(pixels, unit) * unit + TILE_COST);
         }
@@ -150,15 +161,64 @@ static void choose_tiling(KlConv *c)
             c->tw = tw;
         }
     }
-    c->tiles_r = (c->oR + c->tr - 1) / c->tr;
-    c->tiles_w = (c->oW + c->tw - 1) / c->tw;
+    c->tiles_r = (c->R + c->tr - 1) / c->tr;
+    c->tiles_w = (c->W + c->tw - 1) / c->tw;
     c->pixels = kl_ceil_div((int64_t)c->tr * c->tw, c->cw->product->rows) * c->cw->product->rows;
 }
 
-static void conv_destroy(KlConv **c)
+static void conv_destroy(KlConv **pc)
 {
-    free(*c);
-    *c = NULL;
+    if (*pc)
+        free((*pc)->own);
+    free(*pc);
+    *pc = NULL;
+}
+
+/* The rows (or columns) of a 3x3 that fall on row `tap` of the 2x2 of phase `at`: of phase 0 the first alone, then two;
+ * of phase 1 two, then the last alone. */
+static void taps_of(int at, int tap, int *first, int *n)
+{
+    *first = at ? 2 * tap : tap;
+    *n = at == tap ? 1 : 2;
+}
+
+/* dst[n] = the sum of 1, 2 or 4 taps, rows added first. */
+static void sum_taps(float *dst, const float *src, int64_t n, int r, int nr, int c, int nc)
+{
+    const float *a = src + (r * 3 + c) * n, *b = a + (nc - 1) * n, *d = a + (nr - 1) * 3 * n, *e = d + (nc - 1) * n;
+
+    for (int64_t i = 0; i < n; i++) {
+        float top = nc == 2 ? a[i] + b[i] : a[i], low = nc == 2 ? d[i] + e[i] : d[i];
+
+        dst[i] = nr == 2 ? top + low : top;
+    }
+}
+
+/* Makes the four 2x2s of a 3x3 on a doubled picture. */
+static int split_phases(KlConv *c)
+{
+    const KlConvWeights *cw = c->cw;
+    int64_t n = (int64_t)cw->ic * cw->product->nr, blocks = (cw->oc + cw->product->nr - 1) / cw->product->nr;
+    float *to = c->own = alloc_zeros((size_t)(16 * blocks * n));
+
+    if (!to)
+        return -1;
+    for (int phase = 0; phase < 4; phase++)
+        for (int64_t b = 0; b < blocks; b++)
+            for (int tap = 0; tap < 4; tap++, to += n) {
+                int r, rows, w, cols;
+
+                taps_of(phase / 2, tap / 2, &r, &rows);
+                taps_of(phase % 2, tap % 2, &w, &cols);
+                sum_taps(to, cw->w + b * 9 * n, n, r, rows, w, cols);
+            }
+    c->w = c->own;
+    c->phases = c->taps = 4;
+    c->d.kh = c->d.kw = 2;
+    c->d.up2 = 0;
+    c->R = c->d.R;
+    c->W = c->d.W;
+    return 0;
 }
 
 static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlConvWeights *cw)
@@ -174,14 +234,24 @@ static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlCon
     c->ex = ex;
     c->oR = kl_conv_out(d->R, d->up2, d->kh, d->stride, d->pad_top + d->pad_bottom);
     c->oW = kl_conv_out(d->W, d->up2, d->kw, d->stride, d->pad_left + d->pad_right);
+    c->w = cw->w;
+    c->phases = 1;
+    c->taps = cw->taps;
+    c->R = c->oR;
+    c->W = c->oW;
+    if (d->up2 && d->kt == 1 && d->kh == 3 && d->kw == 3 && d->stride == 1 && d->pad_top == 1 && d->pad_left == 1 &&
+        d->pad_bottom == 1 && d->pad_right == 1 && split_phases(c) < 0) {
+        conv_destroy(pc);
+        return -1;
+    }
     choose_tiling(c);
     c->blocks = (cw->oc + product->nr - 1) / product->nr;
     c->group = even_part(c->blocks, TILE_OC > product->nr ? TILE_OC / product->nr : 1);
     c->groups = (c->blocks + c->group - 1) / c->group;
     c->kc = even_part(cw->ic, product->depth);
-    c->tap_step = c->kc < cw->ic || cw->ic >= product->depth ? 1 : even_part(cw->taps, product->depth / cw->ic);
+    c->tap_step = c->kc < cw->ic || cw->ic >= product->depth ? 1 : even_part(c->taps, product->depth / cw->ic);
     c->acc_bytes = kl_round64((size_t)(c->group * c->pixels * product->nr) * sizeof(float));
-    c->ptr_bytes = kl_round64((size_t)(c->pixels * cw->taps) * sizeof(float *));
+    c->ptr_bytes = kl_round64((size_t)(c->pixels * c->taps) * sizeof(float *));
     c->slice = c->acc_bytes + c->ptr_bytes;
     if (product->gather)
         c->slice += kl_round64((size_t)(c->pixels * c->tap_step * c->kc) * sizeof(float));
@@ -202,7 +272,8 @@ typedef struct Run {
 } Run;
 
 typedef struct Rect {
-    int r0, w0, rows, cols;             /* in the output */
+    int r0, w0, rows, cols;             /* in the phase's output */
+    int a, b;                           /* the phase: which row and column of a block */
     int64_t pixels;                     /* rows*cols, rounded up to the product's rows */
 } Rect;
 
@@ -211,11 +282,11 @@ static void point(const KlConv *c, const Rect *q, const float *src, const float 
 {
     const KlConvDesc *d = &c->d;
     int64_t n = (int64_t)q->rows * q->cols;
-    int R = d->R << d->up2, W = d->W << d->up2;
+    int R = d->R << d->up2, W = d->W << d->up2, top = d->pad_top - q->a, left = d->pad_left - q->b;
 
     for (int64_t p = 0; p < q->pixels; p++) {
-        int r0 = (q->r0 + (int)(p / q->cols)) * d->stride - d->pad_top;
-        int w0 = (q->w0 + (int)(p % q->cols)) * d->stride - d->pad_left;
+        int r0 = (q->r0 + (int)(p / q->cols)) * d->stride - top;
+        int w0 = (q->w0 + (int)(p % q->cols)) * d->stride - left;
 
         for (int i = 0; i < d->kh; i++) {
             for (int j = 0; j < d->kw; j++) {
@@ -237,13 +308,14 @@ static void multiply(const KlConv *c, const Rect *q, int t, int block0, int bloc
     int64_t nr = product->nr, tap_w = (int64_t)cw->ic * nr, ld = c->group * nr;
 
     for (int b = 0; b < blocks; b++, acc += nr) {
-        const float *w = cw->w + ((int64_t)(block0 + b) * cw->kt + t) * cw->taps * tap_w;
+        int64_t block = (int64_t)(q->a * 2 + q->b) * c->blocks + block0 + b;
+        const float *w = c->w + (block * cw->kt + t) * c->taps * tap_w;
 
-        for (int tap = 0; tap < cw->taps; tap += c->tap_step) {
-            int taps = tap + c->tap_step < cw->taps ? c->tap_step : cw->taps - tap;
+        for (int tap = 0; tap < c->taps; tap += c->tap_step) {
+            int taps = tap + c->tap_step < c->taps ? c->tap_step : c->taps - tap;
 
             for (int64_t k0 = 0; k0 < cw->ic; k0 += c->kc)
-                product->block(acc, ld, ptr + tap, cw->taps, k0, w + tap * tap_w + k0 * nr, tap_w, q->pixels, taps,
+                product->block(acc, ld, ptr + tap, c->taps, k0, w + tap * tap_w + k0 * nr, tap_w, q->pixels, taps,
                                kl_min64(cw->ic - k0, c->kc), add || tap || k0, tmp);
         }
     }
@@ -255,10 +327,12 @@ static void store(const Run *run, const Rect *q, int block0, int blocks, const f
     int64_t nr = c->cw->product->nr, ld = c->group * nr, o0 = block0 * nr, oc = c->cw->oc;
     int64_t on = kl_min64(oc - o0, blocks * nr);
     const float *bias = c->cw->bias + o0;
+    int step = c->phases == 4 ? 2 : 1;
 
     for (int r = 0; r < q->rows; r++) {
         for (int w = 0; w < q->cols; w++, acc += ld) {
-            int64_t at = ((int64_t)(q->r0 + r) * c->oW + q->w0 + w) * oc + o0;
+            int64_t row = (int64_t)(q->r0 + r) * step + q->a, col = (int64_t)(q->w0 + w) * step + q->b;
+            int64_t at = (row * c->oW + col) * oc + o0;
             const float *residual = run->residual ? run->residual + at : NULL;
             float *out = run->out + at;
 
@@ -274,15 +348,17 @@ static void conv_tile(void *arg, int64_t tile, int worker)
     const KlConv *c = run->c;
     int block0 = (int)(tile % c->groups) * c->group;
     int blocks = block0 + c->group < c->blocks ? c->group : c->blocks - block0;
-    int64_t at = tile / c->groups;
-    Rect q = { .r0 = (int)(at / c->tiles_w) * c->tr, .w0 = (int)(at % c->tiles_w) * c->tw };
+    int64_t at = tile / c->groups / c->phases;
+    int phase = (int)(tile / c->groups % c->phases);
+    Rect q = { .r0 = (int)(at / c->tiles_w) * c->tr, .w0 = (int)(at % c->tiles_w) * c->tw, .a = phase / 2,
+               .b = phase % 2 };
     uint8_t *scratch = kl_scratch(run->ex, worker, c->slice);
     float *acc = (float *)(void *)scratch, *tmp = (float *)(void *)(scratch + c->acc_bytes + c->ptr_bytes);
     const float **ptr = (const float **)(void *)(scratch + c->acc_bytes);
     int add = 0;
 
-    q.rows = c->oR - q.r0 < c->tr ? c->oR - q.r0 : c->tr;
-    q.cols = c->oW - q.w0 < c->tw ? c->oW - q.w0 : c->tw;
+    q.rows = c->R - q.r0 < c->tr ? c->R - q.r0 : c->tr;
+    q.cols = c->W - q.w0 < c->tw ? c->W - q.w0 : c->tw;
     q.pixels = kl_ceil_div((int64_t)q.rows * q.cols, c->cw->product->rows) * c->cw->product->rows;
     for (int t = 0; t < c->cw->kt; t++) {
         if (!run->src[t])
@@ -300,7 +376,7 @@ static void conv(KlExec *ex, const KlConv *c, float *out, const float *const *sr
 {
     Run run = { ex, c, out, src, residual };
 
-    kl_parallel(ex, (int64_t)c->tiles_r * c->tiles_w * c->groups, conv_tile, &run);
+    kl_parallel(ex, (int64_t)c->tiles_r * c->tiles_w * c->groups * c->phases, conv_tile, &run);
 }
 
 static int kl_conv_weights_create_dnnl(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias,

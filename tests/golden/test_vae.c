@@ -198,7 +198,7 @@ static int drop(void *opaque, KlDiag *d, const float *x)
     return 0;
 }
 
-/* Bytes of a half's packed convolutions, without the backend's rounding up. */
+/* Bytes of a half's packed convolutions, without the backend's rounding up; of a doubling's 3x3 also the four 2x2s. */
 static size_t packed_bytes(const KlVaeHalf *h)
 {
     size_t n = 0;
@@ -207,8 +207,10 @@ static size_t packed_bytes(const KlVaeHalf *h)
         for (int j = 0; j < KL_VAE_CONVS; j++) {
             const KlVaeConv *c = &h->stage[i].conv[j];
 
+            bool doubled = j == 0 && (h->stage[i].kind == KL_VAE_UP || h->stage[i].kind == KL_VAE_UP_TIME);
+
             if (c->w.data)
-                n += (size_t)c->ic * (size_t)c->oc * (size_t)c->kt * (size_t)c->kh * (size_t)c->kw;
+                n += (size_t)c->ic * (size_t)c->oc * (size_t)c->kt * (size_t)(c->kh * c->kw + (doubled ? 16 : 0));
         }
     return n * sizeof(float);
 }

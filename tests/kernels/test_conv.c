@@ -43,6 +43,13 @@ static const Case cases[] = {
     { { 401, 100, 2, 3, 3, 1, 1, 1, 1, 1, 0, 3, 4 }, KL_F32, 1, NO_RES,      0, KT_EVEN,   0 },
     { { 48, 20, 1, 3, 3, 1, 1, 1, 1, 1, 0, 4, 5 }, KL_F32, 0, NO_RES,        0, KT_EVEN,   0 },
     { { 96, 20, 1, 3, 3, 1, 1, 1, 1, 1, 0, 4, 5 }, KL_F32, 0, NO_RES,        0, KT_EVEN,   0 },
+    /* after doubling: the same, at the picture's edges, onto a residual, and padded by other than one on each side */
+    { { 12, 112, 1, 3, 3, 1, 1, 1, 1, 1, 1, 25, 19 }, KL_BF16, 1, RES,       0, KT_EVEN,   0 },
+    { { 401, 20, 1, 3, 3, 1, 1, 1, 1, 1, 1, 3, 2 }, KL_F32, 1, RES_IN_PLACE, 0, KT_EVEN,   0 },
+    { { 1,   1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1 }, KL_F32,  0, NO_RES,       0, KT_SPIKES, 0 },
+    { { 6,   5, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 40 }, KL_F32, 1, NO_RES,       0, KT_SPIKES, 0 },
+    { { 6,   5, 1, 3, 3, 1, 2, 1, 0, 1, 1, 4, 3 }, KL_F32,  1, NO_RES,       0, KT_EVEN,   0 },
+    { { 6,   5, 2, 3, 3, 1, 1, 1, 1, 1, 1, 4, 3 }, KL_F32,  1, NO_RES,       1, KT_EVEN,   0 },
     { { 801, 9, 3, 1, 1, 1, 0, 0, 0, 0, 0, 2, 5 }, KL_BF16, 1, RES_IN_PLACE, 0, KT_EVEN,   0 },
 };
 
