@@ -6,7 +6,9 @@
  * The reference is diffusers' WanImageToVideoPipeline with expand_timesteps:
  * input = (1 - mask) condition + mask z, timestep = mask t, and after the loop
  * z = (1 - mask) condition + mask z. There the condition is one picture; here
- * it may be several latent frames at either end.
+ * it may be several latent frames at either end. Without expand_timesteps the
+ * pipeline encodes the pictures with grey ones between them, and shows the
+ * transformer z, a mask and those latents, one behind the other.
  */
 #include "condition.h"
 
@@ -29,7 +31,11 @@ struct KlCondition {
     int lead, trail;                    /* latent frames that are known at either end */
     float *clean;                       /* [C,lead+trail,R,W]; NULL: nothing is known */
     float *shown;                       /* the same as the transformer sees it; clean itself without noise */
-    float *input;                       /* [C,F,R,W] */
+    float *input;                       /* [C,F,R,W]; of KL_CONDITION_CHANNELS [2C+unit,F,R,W], all but the first C
+                                           set once */
+    bool channels;
+    float *rows;                        /* of an image encoder, or NULL */
+    int n_rows;
     float t_lead;
 };
 
@@ -42,7 +48,8 @@ int kl_condition_longest(const KlingModelInfo *info)
 
 int kl_condition_trail_cover(const KlConditionDesc *c, int unit, int n)
 {
-    (void)c;                            /* whole latent frames in the only kind that takes a trail */
+    if (c->kind == KL_CONDITION_CHANNELS)   /* no latent frame of its own: the last picture of a whole video */
+        return n;
     return KL_CEIL_DIV(n, unit) * unit;
 }
 
@@ -50,7 +57,9 @@ void kl_condition_info(const KlConditionDesc *c, bool encoder, KlingModelInfo *i
 {
     const int unit = info->frame_multiple, longest = kl_condition_longest(info);
 
-    info->caps = KLING_CAP_TEXT;
+    info->caps = c->needs_lead ? 0 : KLING_CAP_TEXT;
+    if (c->needs_lead && c->needs_trail)
+        info->caps |= KLING_CAP_NEEDS_BOTH;
     info->lead_frames = info->trail_frames = 0;
     if (c->kind == KL_CONDITION_NONE || !encoder)
         return;
@@ -66,13 +75,25 @@ void kl_condition_info(const KlConditionDesc *c, bool encoder, KlingModelInfo *i
         info->caps |= KLING_CAP_TRAIL_CLIP;
 }
 
-size_t kl_condition_bytes(const KlConditionDesc *c, const KlVae *vae, int width_px, int height_px)
+size_t kl_condition_bytes(const KlModelDesc *m, const KlVae *vae, int width_px, int height_px)
 {
     const size_t picture = 3 * sizeof(float) * (size_t)width_px * (size_t)height_px;
+    const size_t image = m->dit.image_dim ? kl_image_encoder_bytes(&m->image) : 0;
 
-    if (c->kind == KL_CONDITION_NONE)
+    if (m->condition.kind == KL_CONDITION_NONE)
         return 0;
-    return kl_vae_encoder_bytes(vae, height_px, width_px) + (size_t)(kl_vae_time_factor(vae) + 1) * picture;
+    return KL_MAX(kl_vae_encoder_bytes(vae, height_px, width_px) + (size_t)(kl_vae_time_factor(vae) + 1) * picture,
+                  image);
+}
+
+size_t kl_condition_held_bytes(const KlModelDesc *m, int F, int R, int W)
+{
+    const size_t tokens = m->dit.image_dim ? 2 * (size_t)kl_image_encoder_tokens(&m->image) : 0;
+
+    if (m->condition.kind == KL_CONDITION_NONE)
+        return 0;
+    return sizeof(float) * (2 * (size_t)m->dit.in_ch * (size_t)F * (size_t)R * (size_t)W +
+                            tokens * (size_t)m->dit.image_dim);
 }
 
 /* -- encoding -- */
@@ -223,6 +244,102 @@ static int create_clean(KlDiag *d, KlCondition *c, const KlConditionParams *p)
     return c->input ? 0 : kl_fail_memory(d, "the transformer's input", bytes);
 }
 
+/* A picture of the video that KL_CONDITION_CHANNELS encodes: the pictures at its ends, grey between. */
+static const float *video_picture(const KlConditionParams *p, int i, int frames, const float *grey)
+{
+    if (i < p->win->lead)
+        return p->lead[i];
+    return i < frames - p->win->trail ? grey : p->trail[i - (frames - p->win->trail)];
+}
+
+/* The video's latents, to out[C,F,R,W]. */
+static int encode_video(KlDiag *d, const KlCondition *c, const KlConditionParams *p, float *out)
+{
+    const int64_t n = 3 * (int64_t)p->width_px * p->height_px;
+    float *grey = malloc(sizeof(*grey) * (size_t)n);
+    Encoding e;
+    int ret = encoding_open(d, &e, p);
+
+    if (ret >= 0 && !grey)
+        ret = kl_fail_memory(d, "a picture to encode", sizeof(*grey) * (size_t)n);
+    for (int64_t i = 0; ret >= 0 && i < n; i++)
+        grey[i] = 0.5f;
+    e.ldz = c->F * c->frame;
+    for (int i = 0, frames = 1 + (c->F - 1) * e.unit; ret >= 0 && i < frames; i++) {
+        e.out = out + KL_CEIL_DIV(i, e.unit) * c->frame;
+        ret = encode_picture(d, &e, video_picture(p, i, frames, grey));
+    }
+    encoding_close(&e);
+    free(grey);
+    return ret;
+}
+
+/* mask[unit,F,R,W]: 1 for each picture that is given. The first latent frame is of one picture, which counts for all
+ * of the unit. */
+static int fill_mask(KlDiag *d, const KlCondition *c, const KlConditionParams *p, float *mask)
+{
+    const int unit = kl_vae_time_factor(p->vae), frames = 1 + (c->F - 1) * unit;
+    const int64_t n = unit * c->F * c->frame;
+    float *host = malloc(sizeof(*host) * (size_t)n);
+    int ret = 0;
+
+    if (!host)
+        return kl_fail_memory(d, "the given pictures' mask", sizeof(*host) * (size_t)n);
+    for (int u = 0; u < unit; u++)
+        for (int f = 0; f < c->F; f++) {
+            const int picture = f ? 1 + (f - 1) * unit + u : 0;
+            const float given = picture < p->win->lead || picture >= frames - p->win->trail;
+
+            for (int64_t i = 0; i < c->frame; i++)
+                host[(u * c->F + f) * c->frame + i] = given;
+        }
+    if (c->k->mem_upload(c->ex, mask, host, sizeof(*host) * (size_t)n) < 0)
+        ret = kl_fail_device(d, c->k, c->ex, "sending the given pictures' mask");
+    free(host);
+    return ret;
+}
+
+/* Rows of the image encoder: of the first given picture, and of the last where there is one. */
+static int encode_rows(KlDiag *d, KlCondition *c, const KlConditionParams *p)
+{
+    const KlImageEncoderConfig *ic = kl_image_encoder_config(p->image);
+    const int tokens = kl_image_encoder_tokens(ic), images = !!p->win->lead + !!p->win->trail;
+    const int64_t plane = (int64_t)p->width_px * p->height_px, at = (int64_t)p->crop_y_px * p->width_px + p->crop_x_px;
+    float *pixels = malloc(3 * sizeof(*pixels) * (size_t)ic->image_px * (size_t)ic->image_px);
+    int ret = 0;
+
+    c->n_rows = images * tokens;
+    c->rows = c->k->mem_alloc(c->ex, sizeof(float) * (size_t)c->n_rows * (size_t)ic->dim);
+    if (!pixels || !c->rows)
+        ret = kl_fail_memory(d, "the image encoder's rows", sizeof(float) * (size_t)c->n_rows * (size_t)ic->dim);
+    for (int i = 0; i < images && ret >= 0; i++) {
+        const float *pic = i ? p->trail[p->win->trail - 1] : p->win->lead ? p->lead[0] : p->trail[0];
+        const float *const rgb[3] = { pic + at, pic + plane + at, pic + 2 * plane + at };
+
+        ret = kl_image_encoder_prepare(ic, d, rgb, p->width_px, p->crop_width_px, p->crop_height_px, pixels);
+        if (ret >= 0)
+            ret = kl_image_encoder_run(p->image, c->ex, d, pixels, c->rows + (int64_t)i * tokens * ic->dim);
+    }
+    free(pixels);
+    return ret;
+}
+
+static int create_channels(KlDiag *d, KlCondition *c, const KlConditionParams *p)
+{
+    const int64_t plane = c->F * c->frame;
+    const int unit = kl_vae_time_factor(p->vae);
+    const size_t bytes = sizeof(float) * (size_t)((2 * c->C + unit) * plane);
+    int ret;
+
+    c->channels = true;
+    if (!(c->input = c->k->mem_alloc(c->ex, bytes)))
+        return kl_fail_memory(d, "the transformer's input", bytes);
+    if (p->image && (ret = encode_rows(d, c, p)) < 0)
+        return ret;
+    ret = fill_mask(d, c, p, c->input + c->C * plane);
+    return ret < 0 ? ret : encode_video(d, c, p, c->input + (c->C + unit) * plane);
+}
+
 int kl_condition_create(KlDiag *d, KlCondition **out, const KlConditionParams *p)
 {
     const int factor = kl_vae_space_factor(p->vae);
@@ -239,6 +356,8 @@ int kl_condition_create(KlDiag *d, KlCondition **out, const KlConditionParams *p
     c->frame = (int64_t)(p->height_px / factor) * (p->width_px / factor);
     if (p->kind == KL_CONDITION_CLEAN)
         ret = create_clean(d, c, p);
+    else if (p->kind == KL_CONDITION_CHANNELS)
+        ret = create_channels(d, c, p);
     if (ret < 0)
         kl_condition_destroy(&c);
     *out = c;
@@ -255,6 +374,7 @@ void kl_condition_destroy(KlCondition **condition)
         c->k->mem_free(c->ex, c->shown);
     c->k->mem_free(c->ex, c->clean);
     c->k->mem_free(c->ex, c->input);
+    c->k->mem_free(c->ex, c->rows);
     free(c);
     *condition = NULL;
 }
@@ -282,11 +402,18 @@ const float *kl_condition_input(KlCondition *c, const float *z, float t, float *
 {
     for (int f = 0; f < c->F; f++)
         t_frame[f] = f < c->lead ? c->t_lead : f < c->F - c->trail ? t : 0;
-    if (!c->clean)
+    if (!c->input)
         return z;
     c->k->mem_copy(c->ex, c->input, z, sizeof(float) * (size_t)(c->C * c->F * c->frame));
-    put_known(c, c->input, c->shown);
+    if (!c->channels)
+        put_known(c, c->input, c->shown);
     return c->input;
+}
+
+const float *kl_condition_rows(const KlCondition *c, int *n)
+{
+    *n = c->n_rows;
+    return c->rows;
 }
 
 void kl_condition_finish(const KlCondition *c, float *z)

@@ -305,9 +305,9 @@ static void embed_image(const KlDitSession *s, const float *rows, int n, float *
 /* Scratch for n rows, which were not known when the session was made. */
 static int reserve_image(KlDitSession *s, KlDiag *d, int n)
 {
-    const KlDitConfig *c = &s->dit->cfg;
-    const KlDitLinear *on_rows[] = { &s->dit->image.ff1, &s->dit->image.ff2, &s->dit->blocks->cross.image_k };
-    size_t need = s->k->attention_scratch(s->ex, s->S, n, c->heads, c->head_dim);
+    const KlDit *m = s->dit;
+    const KlDitLinear *on_rows[] = { &m->image.ff1, &m->image.ff2, &m->blocks->cross.image_k };
+    size_t need = s->k->attention_scratch(s->ex, s->S, n, m->cfg.heads, m->cfg.head_dim);
 
     for (size_t i = 0; i < KL_ARRAY_LEN(on_rows); i++)
         need = KL_MAX(need, linear_scratch(s, n, on_rows[i]));

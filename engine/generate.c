@@ -107,6 +107,17 @@ static int encode_prompt(KlingJob *job, const char *prompt, float **rows, int *n
 
 /* -- denoising -- */
 
+double kl_job_guidance(const KlingJob *job, bool low)
+{
+    const KlingParams *p = &job->params;
+
+    if (!low)
+        return p->guidance;
+    if (p->guidance_low >= 0)
+        return p->guidance_low;
+    return p->guidance == job->model->info.guidance ? job->model->info.guidance_low : p->guidance;
+}
+
 typedef struct Denoise {
     KlingJob *job;
     KlDitSession *session;
@@ -115,30 +126,9 @@ typedef struct Denoise {
     float *t_frame;                     /* [F] */
     int64_t n;
     double start;
+    double boundary;                    /* timestep below which the second expert works; 0: there is one */
+    bool low;                           /* the session is the second expert's */
 } Denoise;
-
-static int velocity(void *opaque, int step, float t, const float *z, float *v)
-{
-    Denoise *dn = opaque;
-    KlingJob *job = dn->job;
-    const KlKernels *k = &job->parts->kernels;
-    const double g = job->params.guidance;
-    int ret;
-
-    (void)step;
-    z = kl_condition_input(dn->condition, z, t, dn->t_frame);
-    if ((ret = kl_dit_forward(dn->session, &job->diag, 0, z, dn->t_frame, v)) < 0)
-        return ret;
-    if (dn->uncond) {
-        const float *const x[2] = { v, dn->uncond };
-        const double a[2] = { g, 1 - g };
-
-        if ((ret = kl_dit_forward(dn->session, &job->diag, 1, z, dn->t_frame, dn->uncond)) < 0)
-            return ret;
-        k->lincomb(job->ex, v, x, a, 2, dn->n);     /* uncond + g (cond - uncond) */
-    }
-    return KLING_OK;
-}
 
 static void step_done(void *opaque, int done, int steps)
 {
@@ -186,22 +176,64 @@ static int draw_noise(KlingJob *job, int64_t n)
     return ret;
 }
 
-static int open_session(KlingJob *job, Denoise *dn)
+/* The session of the expert at work, shown the prompts and pictures. */
+static int open_session(Denoise *dn)
 {
+    KlingJob *job = dn->job;
+    const KlDit *dit = dn->low ? job->parts->dit_low : job->parts->dit;
+    const float *rows;
+    int n, ret = kl_dit_session_create(dit, job->ex, &job->diag, job->win.F, job->geo.R, job->geo.W, &dn->session);
+
+    rows = kl_condition_rows(dn->condition, &n);
+    if (ret >= 0 && rows)
+        ret = kl_dit_set_image(dn->session, &job->diag, rows, n);
+    for (int i = 0; i < KL_DIT_CONTEXTS && ret >= 0; i++)
+        if (job->rows[i] && (!i || kl_job_guidance(job, dn->low) > 1))
+            ret = set_context(job, dn->session, i, job->rows[i], job->n_rows[i]);
+    return ret;
+}
+
+/* One expert is resident at a time: the second takes the first's place when the noise has come down to the boundary. */
+static int choose_expert(Denoise *dn, float t)
+{
+    const bool low = t < dn->boundary;
+
+    if (dn->session && low == dn->low)
+        return 0;
+    if (dn->session) {
+        kl_dit_session_destroy(&dn->session);
+        kl_weights_drop_pages(dn->low ? dn->job->model->files.dit_low : dn->job->model->files.dit);
+        kl_log(&dn->job->diag, KLING_LOG_VERBOSE, "the %s-noise expert goes on at timestep %g", low ? "low" : "high",
+               (double)t);
+    }
+    dn->low = low;
+    return open_session(dn);
+}
+
+static int velocity(void *opaque, int step, float t, const float *z, float *v)
+{
+    Denoise *dn = opaque;
+    KlingJob *job = dn->job;
     const KlKernels *k = &job->parts->kernels;
-    const size_t bytes = sizeof(float) * (size_t)dn->n;
+    double g;
     int ret;
 
-    dn->t_frame = malloc(sizeof(float) * (size_t)job->win.F);
-    if (!dn->t_frame)
-        return kl_fail_memory(&job->diag, "the timesteps", sizeof(float) * (size_t)job->win.F);
-    if ((ret = kl_dit_session_create(job->parts->dit, job->ex, &job->diag, job->win.F, job->geo.R, job->geo.W,
-                                     &dn->session)) < 0 ||
-        (ret = set_context(job, dn->session, 0, job->rows[0], job->n_rows[0])) < 0 || !job->rows[1])
+    (void)step;
+    if ((ret = choose_expert(dn, t)) < 0)
         return ret;
-    dn->uncond = k->mem_alloc(job->ex, bytes);
-    return dn->uncond ? set_context(job, dn->session, 1, job->rows[1], job->n_rows[1])
-                      : kl_fail_memory(&job->diag, "the unguided velocity", bytes);
+    g = kl_job_guidance(job, dn->low);
+    z = kl_condition_input(dn->condition, z, t, dn->t_frame);
+    if ((ret = kl_dit_forward(dn->session, &job->diag, 0, z, dn->t_frame, v)) < 0)
+        return ret;
+    if (dn->uncond && g > 1) {
+        const float *const x[2] = { v, dn->uncond };
+        const double a[2] = { g, 1 - g };
+
+        if ((ret = kl_dit_forward(dn->session, &job->diag, 1, z, dn->t_frame, dn->uncond)) < 0)
+            return ret;
+        k->lincomb(job->ex, v, x, a, 2, dn->n);     /* uncond + g (cond - uncond) */
+    }
+    return KLING_OK;
 }
 
 static int denoise(KlingJob *job, KlCondition *condition)
@@ -210,13 +242,19 @@ static int denoise(KlingJob *job, KlCondition *condition)
     KlSamplerConfig cfg = job->model->desc.sampler;
     Denoise dn = { .job = job, .condition = condition,
                    .n = (int64_t)job->model->desc.vae.z_dim * job->win.F * job->geo.R * job->geo.W };
+    const size_t bytes = sizeof(float) * (size_t)dn.n;
     int ret;
 
     cfg.steps = job->params.steps;
     cfg.shift = job->params.shift;
     if (job->params.sampler != KLING_SAMPLER_DEFAULT)
         cfg.kind = job->params.sampler;
-    if ((ret = draw_noise(job, dn.n)) >= 0 && (ret = open_session(job, &dn)) >= 0) {
+    dn.boundary = job->model->desc.boundary * cfg.train_steps;
+    dn.t_frame = malloc(sizeof(float) * (size_t)job->win.F);
+    if (job->rows[1])
+        dn.uncond = k->mem_alloc(job->ex, bytes);
+    ret = dn.t_frame && (dn.uncond || !job->rows[1]) ? 0 : kl_fail_memory(&job->diag, "the unguided velocity", bytes);
+    if (ret >= 0 && (ret = draw_noise(job, dn.n)) >= 0) {
         report(job, "denoise", 0, 0, -1);
         dn.start = now_seconds();
         ret = kl_sampler_run(&job->diag, k, job->ex, &cfg, job->z, dn.n, velocity, step_done, &dn);
@@ -234,18 +272,19 @@ static int denoise(KlingJob *job, KlCondition *condition)
 int kl_job_check_memory(KlingJob *job)
 {
     const KlGeometry *g = &job->geo;
-    const KlConditionDesc *cond = &job->model->desc.condition;
+    const KlModelDesc *desc = &job->model->desc;
     const KlParts *parts = &job->model->parts[KL_PARTS_FAST];   /* both tables need the same */
     const int F = job->plan.windows > 1 ? job->plan.longest : job->win.F;
     const bool known = job->known.cap || job->trail.cap;
     const double picture = 3.0 * sizeof(float) * g->width_px * g->height_px;
     const double latents = 4.0 * job->model->desc.vae.z_dim * F * g->R * g->W * sizeof(float);
     const double kept = (job->known.cap + job->trail.cap) * picture;
-    const double encoding = known ? (double)kl_condition_bytes(cond, parts->vae, g->width_px, g->height_px) : 0;
-    const double denoising = (double)kl_dit_session_bytes(parts->dit, F, g->R, g->W) + (known ? 1.5 : 1) * latents;
+    const double encoding = known ? (double)kl_condition_bytes(desc, parts->vae, g->width_px, g->height_px) : 0;
+    const double held = known ? (double)kl_condition_held_bytes(desc, F, g->R, g->W) : 0;
+    const double denoising = (double)kl_dit_session_bytes(parts->dit, F, g->R, g->W) + latents + held;
     const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents / 4 +
                             (job->model->info.frame_multiple + 1) * picture;
-    const double need = KL_MAX(KL_MAX(denoising, decoding), encoding) + kept;
+    const double need = KL_MAX(KL_MAX(denoising, decoding), encoding + held) + kept;
     const double left = (double)parts->kernels.mem_available(&parts->kernels);
 
     kl_log(&job->diag, KLING_LOG_VERBOSE,
@@ -280,7 +319,8 @@ static int start(KlingJob *job)
 static int encode_prompts(KlingJob *job)
 {
     const char *const text[KL_DIT_CONTEXTS] = { job->params.prompt, job->params.negative_prompt };
-    const int wanted = job->params.guidance > 1 ? 2 : 1;
+    const bool two = job->parts->dit_low != NULL;
+    const int wanted = kl_job_guidance(job, false) > 1 || (two && kl_job_guidance(job, true) > 1) ? 2 : 1;
     bool encoded = false;
     int ret = 0;
 
@@ -304,10 +344,15 @@ static int encode_pictures(KlingJob *job, KlCondition **condition)
     const KlConditionParams p = {
         .kind        = job->model->desc.condition.kind,
         .vae         = job->parts->vae,
+        .image       = job->parts->image,
         .k           = &job->parts->kernels,
         .ex          = job->ex,
         .width_px    = job->geo.width_px,
         .height_px   = job->geo.height_px,
+        .crop_x_px   = job->geo.crop_x_px,
+        .crop_y_px   = job->geo.crop_y_px,
+        .crop_width_px  = job->params.width_px,
+        .crop_height_px = job->params.height_px,
         .win         = w,
         .lead        = w->lead ? job->known.pic + (job->known.n - w->lead) : NULL,
         .trail       = job->trail.pic,
@@ -316,10 +361,14 @@ static int encode_pictures(KlingJob *job, KlCondition **condition)
         .noise_seed  = noise_seed(job, NOISE_CONTEXT),
         .train_steps = job->model->desc.sampler.train_steps,
     };
+    int ret;
 
     if (w->lead || w->trail)
         report(job, "encode", 0, 0, -1);
-    return kl_condition_create(&job->diag, condition, &p);
+    ret = kl_condition_create(&job->diag, condition, &p);
+    if (job->model->files.image)
+        kl_weights_drop_pages(job->model->files.image);
+    return ret;
 }
 
 /* How many of the window's pictures must be decoded. */
@@ -345,6 +394,8 @@ int kl_job_sample(KlingJob *job)
         ret = denoise(job, condition);
     kl_condition_destroy(&condition);
     kl_weights_drop_pages(job->model->files.dit);
+    if (job->model->files.dit_low)
+        kl_weights_drop_pages(job->model->files.dit_low);
     if (ret < 0)
         return ret;
     job->running = true;

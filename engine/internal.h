@@ -21,6 +21,8 @@ typedef struct KlParts {
     KlKernels kernels;
     KlTextEncoder *text;
     KlDit *dit;
+    KlDit *dit_low;                     /* the second expert, NULL without */
+    KlImageEncoder *image;              /* NULL without */
     KlVae *vae;
     bool ready;
 } KlParts;

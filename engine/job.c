@@ -23,6 +23,7 @@ void kling_params_default(const KlingModel *model, KlingParams *params)
         .frames    = 81,
         .steps     = 50,
         .guidance  = 5,
+        .guidance_low = -1,
         .shift     = 3,
     };
     if (model) {
@@ -53,6 +54,9 @@ static int check_numbers(KlDiag *d, const KlingParams *p)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "steps %d: must be 1 to %d", p->steps, KL_MAX_STEPS);
     if (!(p->guidance >= 0 && p->guidance <= 100))
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "guidance %g: must be 0 to 100", p->guidance);
+    if (!(p->guidance_low <= 100))
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "guidance_low %g: must be at most 100; below 0, it is chosen",
+                       p->guidance_low);
     if (!(p->shift > 0 && p->shift <= 100))
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "shift %g: must be above 0, at most 100", p->shift);
     if (p->threads < 0 || p->threads > KL_MAX_THREADS)
@@ -102,16 +106,23 @@ static int check_caps(KlDiag *d, const KlingModel *m, const KlingParams *p)
         !kl_vae_has_encoder(m->parts[KL_PARTS_FAST].vae))
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "the VAE of %s has no encoder, so that no clip can go on from "
                        "pictures: give vae= a file that has one", info->name);
+    if (info->caps & KLING_CAP_NEEDS_BOTH && (!p->nb_lead || !p->nb_trail))
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "%s goes from a first picture to a last one: give both, as the "
+                       "filter kling_bridge does", info->name);
+    if (!(info->caps & KLING_CAP_TEXT) && !p->nb_lead)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "%s makes a clip from a picture: give one, as the filter "
+                       "kling_extend does, or use a text-to-video model", info->name);
     if (lacks & KLING_CAP_LEAD_IMAGE)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s makes clips from text alone: going on from pictures needs a "
-                       "model of the expand_timesteps kind, such as Wan 2.2 TI2V", info->name);
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s makes clips from text alone: going on from pictures needs an "
+                       "image-to-video model, such as Wan I2V, or one of the expand_timesteps kind, such as Wan 2.2 "
+                       "TI2V", info->name);
     if (lacks & KLING_CAP_LEAD_CLIP)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s goes on from one picture, not from %d: that needs a model of "
                        "the expand_timesteps kind, such as Wan 2.2 TI2V", info->name, p->nb_lead);
     if (lacks & KLING_CAP_TRAIL_IMAGE)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s cannot arrive at given pictures: that needs a model of the "
-                       "expand_timesteps kind that was trained for it (\"trail_frames\" in its kling.json)",
-                       info->name);
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s cannot arrive at given pictures: that needs a first-and-last-"
+                       "frame model (Wan FLF2V, Wan 2.2 I2V), or one of the expand_timesteps kind that was trained for "
+                       "it (\"trail_frames\" in its kling.json)", info->name);
     if (lacks & KLING_CAP_TRAIL_CLIP)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "%s arrives at one picture, not at %d: that needs a model of the "
                        "expand_timesteps kind that was trained for it (\"trail_frames\" in its kling.json)",

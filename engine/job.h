@@ -62,6 +62,8 @@ struct KlingJob {
 /** Refuses what cannot fit before hours are spent on it: malloc() would promise the memory, and the system end the
  *  program when it is used. Asked when the job is made and again when it starts: others may have taken it since. */
 int  kl_job_check_memory(KlingJob *job);
+/** The guidance of the only or first expert, or of the second (low). */
+double kl_job_guidance(const KlingJob *job, bool low);
 /** The next window from text and known pictures to latents: everything up to its first decoded frame. */
 int  kl_job_sample(KlingJob *job);
 /** Decodes one more latent frame into the queue (or through push); ends the window after its last. */

@@ -14,6 +14,8 @@
 
 #define MAX_DIM 65536                   /* of any layer */
 #define MAX_LAYERS 1024
+#define MIN_BOUNDARY 1e-6
+#define MAX_TIME_FACTOR 16              /* of a VAE */
 
 /* One int member of a config struct. */
 typedef struct IntKey {
@@ -113,12 +115,12 @@ static int check_dit(KlDiag *d, const char *where, const KlDitConfig *c)
                        c->head_dim);
     if (c->freq_dim % 2)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has the odd freq_dim %d", where, c->freq_dim);
-    if (c->in_ch == 36 && c->out_ch == 16)
-        return unsupported(d, where, "an image-to-video model (Wan I2V, 36 input channels)");
-    if (c->in_ch != c->out_ch)
-        return kl_fail(d, KLING_ERROR_UNSUPPORTED,
-                       "'%s' has %d input and %d output channels: not a text-to-video transformer", where, c->in_ch,
-                       c->out_ch);
+    if (c->in_ch != c->out_ch && (c->in_ch <= 2 * c->out_ch || c->in_ch > 2 * c->out_ch + MAX_TIME_FACTOR))
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has %d input and %d output channels: neither a text-to-video "
+                       "nor an image-to-video transformer", where, c->in_ch, c->out_ch);
+    if (c->image_len && !c->image_dim)
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' has positions for an image encoder's rows, but no width of "
+                       "them", where);
     return 0;
 }
 
@@ -148,10 +150,6 @@ static int refuse_dit(KlDiag *d, const json_t *root, const char *path)
 {
     if (!kl_json_is_off(root, "vace_layers") || !kl_json_is_off(root, "vace_in_channels"))
         return unsupported(d, path, "a VACE editing model");
-    if (!kl_json_is_off(root, "image_dim") || !kl_json_is_off(root, "added_kv_proj_dim"))
-        return unsupported(d, path, "an image-to-video model (Wan I2V)");
-    if (!kl_json_is_off(root, "pos_embed_seq_len"))
-        return unsupported(d, path, "a first-and-last-frame model (Wan FLF2V)");
     if (!kl_json_is_off(root, "quantization_config"))
         return unsupported(d, path, "a quantized model");
     return 0;
@@ -169,9 +167,11 @@ static int read_dit(KlDiag *d, const json_t *root, const char *path, KlDitConfig
         { "text_dim",            AT(text_dim), KL_JSON_REQUIRED, 1, MAX_DIM },
         { "freq_dim",            AT(freq_dim),              256, 2, MAX_DIM },
         { "rope_max_seq_len",    AT(rope_max_len),         1024, 1, 1 << 24 },
+        { "image_dim",           AT(image_dim),               0, 0, MAX_DIM },
+        { "pos_embed_seq_len",   AT(image_len),               0, 0, KL_DIT_MAX_IMAGE_LEN },
     };
 #undef AT
-    int ret = refuse_dit(d, root, path);
+    int added = 0, ret = refuse_dit(d, root, path);
 
     if (!ret)
         ret = want_string(d, root, path, "_class_name", "WanTransformer3DModel");
@@ -179,6 +179,11 @@ static int read_dit(KlDiag *d, const json_t *root, const char *path, KlDitConfig
         ret = want_string(d, root, path, "qk_norm", "rms_norm_across_heads");
     if (!ret)
         ret = read_ints(d, root, path, keys, KL_ARRAY_LEN(keys), c);
+    if (!ret)
+        ret = kl_json_int(d, root, path, "added_kv_proj_dim", 0, 0, MAX_DIM, &added);
+    if (!ret && added != (c->image_dim ? c->heads * c->head_dim : 0))
+        ret = kl_fail(d, KLING_ERROR_UNSUPPORTED, "\"added_kv_proj_dim\" in '%s' is %d: with \"image_dim\" %d, only %d "
+                      "is supported", path, added, c->image_dim, c->image_dim ? c->heads * c->head_dim : 0);
     if (!ret)
         ret = kl_json_int(d, root, path, "out_channels", c->in_ch, 1, 1024, &c->out_ch);
     if (!ret)
@@ -322,6 +327,86 @@ static int read_vae(KlDiag *d, const json_t *root, const char *path, KlVaeConfig
     return ret ? ret : kl_vae_check_config(d, c, path);
 }
 
+/* -- image encoder -- */
+
+static int check_image(KlDiag *d, const char *where, const KlImageEncoderConfig *c)
+{
+    if (c->dim % c->heads || c->dim / c->heads % 2 || c->dim / c->heads > 1024)
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' wants %d heads of a width of %d, which cannot be", where,
+                       c->heads, c->dim);
+    if (c->image_px % c->patch_px || c->image_px / c->patch_px > 64)
+        return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' wants pictures of %d pixels cut into patches of %d, which "
+                       "cannot be", where, c->image_px, c->patch_px);
+    return 0;
+}
+
+static int read_image(KlDiag *d, const json_t *root, const char *path, KlImageEncoderConfig *c)
+{
+#define AT(m) offsetof(KlImageEncoderConfig, m)
+    static const IntKey keys[] = {
+        { "hidden_size",         AT(dim),      KL_JSON_REQUIRED, 2, MAX_DIM },
+        { "num_attention_heads", AT(heads),    KL_JSON_REQUIRED, 1, MAX_DIM },
+        { "intermediate_size",   AT(ffn),      KL_JSON_REQUIRED, 1, 1 << 20 },
+        { "num_hidden_layers",   AT(layers),   KL_JSON_REQUIRED, 1, MAX_LAYERS },
+        { "image_size",          AT(image_px), KL_JSON_REQUIRED, 1, 4096 },
+        { "patch_size",          AT(patch_px), KL_JSON_REQUIRED, 1, 4096 },
+    };
+#undef AT
+    double eps = 0;
+    int ret = want_string(d, root, path, "model_type", "clip_vision_model");
+
+    if (!ret)
+        ret = want_string(d, root, path, "hidden_act", "gelu");
+    if (!ret && !kl_json_is_off(root, "quantization_config"))
+        ret = unsupported(d, path, "a quantized model");
+    if (!ret)
+        ret = read_ints(d, root, path, keys, KL_ARRAY_LEN(keys), c);
+    if (!ret)
+        ret = kl_json_real(d, root, path, "layer_norm_eps", 1e-5, 1e-12, 0.1, &eps);
+    c->eps = (float)eps;
+    kl_image_encoder_defaults(c);
+    return ret ? ret : check_image(d, path, c);
+}
+
+/* A step of the preprocessing that every released model has switched on. */
+static int want_step(KlDiag *d, const json_t *root, const char *path, const char *key)
+{
+    bool on;
+    int ret = kl_json_bool(d, root, path, key, true, &on);
+
+    return ret || on ? ret : kl_fail(d, KLING_ERROR_UNSUPPORTED, "\"%s\" in '%s' is off, which is not supported", key,
+                                     path);
+}
+
+static int read_image_processor(KlDiag *d, const json_t *root, const char *path, KlImageEncoderConfig *c)
+{
+    static const char *const steps[] = { "do_resize", "do_center_crop", "do_rescale", "do_normalize" };
+    const json_t *size = json_object_get(root, "size"), *crop = json_object_get(root, "crop_size");
+    int resample = 3, height = c->image_px, width = c->image_px, ret = 0;
+
+    for (size_t i = 0; i < KL_ARRAY_LEN(steps) && !ret; i++)
+        ret = want_step(d, root, path, steps[i]);
+    if (!ret)
+        ret = kl_json_int(d, root, path, "resample", 3, 0, 5, &resample);
+    if (!ret && resample != 3)
+        ret = kl_fail(d, KLING_ERROR_UNSUPPORTED, "\"resample\" in '%s' is %d; only 3 (bicubic) is supported", path,
+                      resample);
+    if (!ret)
+        ret = kl_json_int(d, size, path, "shortest_edge", c->image_px, 1, 1 << 16, &c->short_px);
+    if (!ret && json_is_object(crop))
+        ret = kl_json_int(d, crop, path, "height", height, 1, 1 << 16, &height);
+    if (!ret && json_is_object(crop))
+        ret = kl_json_int(d, crop, path, "width", width, 1, 1 << 16, &width);
+    if (!ret && (height != c->image_px || width != c->image_px || c->short_px < c->image_px))
+        ret = kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' crops %dx%d of pictures whose shorter side is %d; the image "
+                      "encoder takes %dx%d", path, width, height, c->short_px, c->image_px, c->image_px);
+    if (!ret && json_object_get(root, "image_mean"))
+        ret = read_stats(d, root, path, "image_mean", 3, -1e6, c->mean);
+    if (!ret && json_object_get(root, "image_std"))
+        ret = read_stats(d, root, path, "image_std", 3, 1e-6, c->std);
+    return ret;
+}
+
 /* -- scheduler -- */
 
 static int read_unipc(KlDiag *d, const json_t *root, const char *path, KlSamplerConfig *c)
@@ -405,6 +490,29 @@ int kl_config_vae(KlDiag *d, const char *path, KlVaeConfig *c)
     return ret;
 }
 
+int kl_config_image(KlDiag *d, const char *path, KlImageEncoderConfig *c)
+{
+    json_t *root;
+    int ret = kl_json_load(d, &root, path);
+
+    *c = (KlImageEncoderConfig){ 0 };
+    if (!ret)
+        ret = read_image(d, root, path, c);
+    json_decref(root);
+    return ret;
+}
+
+int kl_config_image_processor(KlDiag *d, const char *path, KlImageEncoderConfig *c)
+{
+    json_t *root;
+    int ret = kl_json_load(d, &root, path);
+
+    if (!ret)
+        ret = read_image_processor(d, root, path, c);
+    json_decref(root);
+    return ret;
+}
+
 int kl_config_scheduler(KlDiag *d, const char *path, KlSamplerConfig *c)
 {
     json_t *root;
@@ -430,11 +538,15 @@ int kl_config_index(KlDiag *d, const char *path, KlModelDesc *desc)
 
     if (!ret)
         ret = kl_json_string(d, root, path, "_class_name", &name);
-    if (!ret && (names_a_class(root, "transformer_2") || !kl_json_is_off(root, "boundary_ratio")))
-        ret = unsupported(d, path, "a model of two experts (Wan 2.2 A14B)");
-    if (!ret && name && strcmp(name, "WanPipeline"))
-        ret = kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' describes a %s; only WanPipeline (text to video) is supported",
-                      path, name);
+    if (!ret && name && strcmp(name, "WanPipeline") && strcmp(name, "WanImageToVideoPipeline"))
+        ret = kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' describes a %s; only WanPipeline and WanImageToVideoPipeline "
+                      "are supported", path, name);
+    if (!ret && json_object_get(root, "boundary_ratio") && !json_is_null(json_object_get(root, "boundary_ratio")))
+        ret = kl_json_real(d, root, path, "boundary_ratio", 0, MIN_BOUNDARY, 1, &desc->boundary);
+    if (!ret && !!desc->boundary != names_a_class(root, "transformer_2"))
+        ret = kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' has %s: two experts need both", path,
+                      desc->boundary ? "a \"boundary_ratio\", but no \"transformer_2\""
+                                     : "a \"transformer_2\", but no \"boundary_ratio\"");
     if (!ret)
         ret = kl_json_bool(d, root, path, "expand_timesteps", false, &desc->expand_timesteps);
     json_decref(root);

@@ -93,10 +93,21 @@ static const Place vae22_places[] = {
     { ".",      "*wan*vae*.pth" },
 };
 
+static const Place image_places[] = {
+    { ".",              "image_encoder" },
+    { ".",              "*clip*vision*.safetensors" },
+    { ".",              "*clip*vit*huge*.safetensors" },
+    { "../clip_vision", "*clip*vision*h*.safetensors" },
+    { "../clip_vision", "*clip*.safetensors" },
+    { ".",              "*clip*vit*huge*.pth" },
+};
+
 static const Place dit_places[] = {
     { ".", "transformer" },
     { ".", "diffusion_pytorch_model.safetensors.index.json" },
     { ".", "diffusion_pytorch_model.safetensors" },
+    { "high_noise_model", "diffusion_pytorch_model.safetensors.index.json" },
+    { "high_noise_model", "diffusion_pytorch_model.safetensors" },
 };
 
 static const Place tokenizer_places[] = {
@@ -158,6 +169,8 @@ static const struct {
     [KL_PART_TEXT] = { "text encoder", "text_encoder", text_places, KL_ARRAY_LEN(text_places) },
     [KL_PART_DIT]  = { "transformer",  "transformer",  dit_places,  KL_ARRAY_LEN(dit_places) },
     [KL_PART_VAE]  = { "VAE",          "vae",          vae_places,  KL_ARRAY_LEN(vae_places) },
+    [KL_PART_IMAGE]   = { "image encoder",         "image_encoder", image_places, KL_ARRAY_LEN(image_places) },
+    [KL_PART_DIT_LOW] = { "low-noise transformer", "transformer_2", NULL, 0 },     /* kl_find_expert */
 };
 
 const char *kl_part_name(KlPart part)
@@ -188,4 +201,58 @@ int kl_find_part(KlDiag *d, KlPart part, const char *home, int latent_ch, char *
 int kl_find_tokenizer(KlDiag *d, const char *home, char **path)
 {
     return search(d, home, tokenizer_places, KL_ARRAY_LEN(tokenizer_places), path);
+}
+
+/* The names of a pair of experts' files and folders, as releases spell them. */
+static const char *const experts[][2] = {
+    { "high_noise", "low_noise" }, { "High_Noise", "Low_Noise" }, { "HighNoise", "LowNoise" },
+    { "high-noise", "low-noise" }, { "Highnoise", "Lownoise" }, { "highnoise", "lownoise" },
+};
+
+/* path with every `from` in its last two components replaced; *out NULL when there is none. */
+static int replace_name(KlDiag *d, const char *path, const char *from, const char *to, char **out)
+{
+    const size_t nf = strlen(from), nt = strlen(to);
+    const char *p = path + strlen(path);
+    char *dst;
+    int slashes = 0;
+    size_t n = 0;
+
+    *out = NULL;
+    while (p > path && (p[-1] != '/' || ++slashes < 2))
+        p--;
+    for (const char *q = p; (q = strstr(q, from)); q += nf)
+        n++;
+    if (!n)
+        return 0;
+    if (!(dst = *out = malloc(strlen(path) + n * nt + 1)))
+        return kl_fail_memory(d, "a file's name", strlen(path));
+    memcpy(dst, path, (size_t)(p - path));
+    dst += p - path;
+    while (*p)
+        if (!strncmp(p, from, nf)) {
+            memcpy(dst, to, nt);
+            dst += nt;
+            p += nf;
+        } else {
+            *dst++ = *p++;
+        }
+    *dst = 0;
+    return 0;
+}
+
+int kl_find_expert(KlDiag *d, const char *path, bool *is_low, char **other)
+{
+    int ret = 0;
+
+    *other = NULL;
+    *is_low = false;
+    for (size_t i = 0; i < KL_ARRAY_LEN(experts) && !ret && !*other; i++) {
+        ret = replace_name(d, path, experts[i][0], experts[i][1], other);
+        if (!ret && !*other) {
+            ret = replace_name(d, path, experts[i][1], experts[i][0], other);
+            *is_low = *other != NULL;
+        }
+    }
+    return ret;
 }

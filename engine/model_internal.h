@@ -8,11 +8,17 @@
 
 #include "model.h"
 
-typedef enum KlPart { KL_PART_TEXT, KL_PART_DIT, KL_PART_VAE, KL_PART_NB } KlPart;
+typedef enum KlPart {
+    KL_PART_TEXT, KL_PART_DIT, KL_PART_VAE,
+    KL_PART_IMAGE,                      /* only of some models */
+    KL_PART_DIT_LOW,                    /* the second expert, only of some */
+    KL_PART_NB
+} KlPart;
 
-/** "text encoder", "transformer", "VAE". */
+/** "text encoder", "transformer", "VAE", "image encoder", "low-noise transformer". */
 const char *kl_part_name(KlPart part);
-/** "text_encoder", "transformer", "vae": of the folder in the diffusers layout and of the parameter. */
+/** "text_encoder", "transformer", "vae", "image_encoder", "transformer_2": of the folder in the diffusers layout and of
+ *  the parameter. */
 const char *kl_part_key(KlPart part);
 
 /* -- model_names.c: which names a file uses -- */
@@ -33,6 +39,8 @@ int kl_shapes_text(KlDiag *d, const KlWeights *w, KlTextEncoderConfig *c);
 /** head_dim does not show in any shape: it is 128 in every released model; head_dim > 0 overrides. */
 int kl_shapes_dit(KlDiag *d, const KlWeights *w, int head_dim, KlDitConfig *c);
 int kl_shapes_vae(KlDiag *d, const KlWeights *w, KlVaeConfig *c);
+/** heads do not show in any shape: they are of 80 in ViT-H, which all released models have; heads > 0 overrides. */
+int kl_shapes_image(KlDiag *d, const KlWeights *w, int heads, KlImageEncoderConfig *c);
 /** Elements of all tensors. */
 int64_t kl_weights_elements(const KlWeights *w);
 
@@ -42,7 +50,10 @@ int kl_config_text(KlDiag *d, const char *path, KlTextEncoderConfig *c);
 int kl_config_dit(KlDiag *d, const char *path, KlDitConfig *c);
 int kl_config_vae(KlDiag *d, const char *path, KlVaeConfig *c);
 int kl_config_scheduler(KlDiag *d, const char *path, KlSamplerConfig *c);
-/** model_index.json: sets expand_timesteps; refuses pipelines that are not text to video. */
+int kl_config_image(KlDiag *d, const char *path, KlImageEncoderConfig *c);
+/** preprocessor_config.json, after the image encoder's own config. */
+int kl_config_image_processor(KlDiag *d, const char *path, KlImageEncoderConfig *c);
+/** model_index.json: sets expand_timesteps and boundary; refuses pipelines that are neither text nor image to video. */
 int kl_config_index(KlDiag *d, const char *path, KlModelDesc *desc);
 /** The same rules for a description that came from shapes. */
 int kl_config_check(KlDiag *d, const char *where, const KlTextEncoderConfig *t, const KlDitConfig *dit,
@@ -51,8 +62,8 @@ int kl_config_check(KlDiag *d, const char *where, const KlTextEncoderConfig *t, 
 /* -- model_prefs.c: sizes, lengths and steps that a model was trained for -- */
 
 typedef struct KlPrefs {                /* kling.json; 0 where it says nothing */
-    int width_px, height_px, frames, fps_num, fps_den, steps, head_dim;
-    double guidance, shift, drift_guard; /* negative where it says nothing, as below */
+    int width_px, height_px, frames, fps_num, fps_den, steps, head_dim, image_heads;
+    double guidance, guidance_low, boundary, shift, drift_guard; /* negative where it says nothing, as below */
     int lead_frames, trail_frames;
     int expand_timesteps;
 } KlPrefs;
@@ -74,6 +85,9 @@ char *kl_path_dir(KlDiag *d, const char *path);
 /** The part beside a transformer file or in a folder of parts; *path is malloc'd. home: the folder to search.
  *  latent_ch: of a VAE, the channels of its latents, to choose by among several; 0: not known. */
 int kl_find_part(KlDiag *d, KlPart part, const char *home, int latent_ch, char **path);
+/** The other of a pair of experts, by the names of path and its folder ("..high_noise..", "..low_noise.."), whether it
+ *  is there or not; *other is malloc'd, NULL when path is none. is_low: path is the second. */
+int kl_find_expert(KlDiag *d, const char *path, bool *is_low, char **other);
 /** A tokenizer near `home`; *path is NULL when there is none. */
 int kl_find_tokenizer(KlDiag *d, const char *home, char **path);
 

@@ -23,6 +23,9 @@ static const KlRename dit_original[] = {
     { "blocks.#.cross_attn.k.*",      "blocks.#.attn2.to_k.*" },
     { "blocks.#.cross_attn.v.*",      "blocks.#.attn2.to_v.*" },
     { "blocks.#.cross_attn.o.*",      "blocks.#.attn2.to_out.0.*" },
+    { "blocks.#.cross_attn.k_img.*",  "blocks.#.attn2.add_k_proj.*" },
+    { "blocks.#.cross_attn.v_img.*",  "blocks.#.attn2.add_v_proj.*" },
+    { "blocks.#.cross_attn.norm_k_img.*", "blocks.#.attn2.norm_added_k.*" },
     { "blocks.#.cross_attn.*",        "blocks.#.attn2.*" },
     { "blocks.#.norm3.*",             "blocks.#.norm2.*" },
     { "blocks.#.ffn.0.*",             "blocks.#.ffn.net.0.proj.*" },
@@ -33,6 +36,11 @@ static const KlRename dit_original[] = {
     { "time_projection.1.*",          "condition_embedder.time_proj.*" },
     { "text_embedding.0.*",           "condition_embedder.text_embedder.linear_1.*" },
     { "text_embedding.2.*",           "condition_embedder.text_embedder.linear_2.*" },
+    { "img_emb.emb_pos",              "condition_embedder.image_embedder.pos_embed" },
+    { "img_emb.proj.0.*",             "condition_embedder.image_embedder.norm1.*" },
+    { "img_emb.proj.1.*",             "condition_embedder.image_embedder.ff.net.0.proj.*" },
+    { "img_emb.proj.3.*",             "condition_embedder.image_embedder.ff.net.2.*" },
+    { "img_emb.proj.4.*",             "condition_embedder.image_embedder.norm2.*" },
     { "head.modulation",              "scale_shift_table" },
     { "head.head.*",                  "proj_out.*" },
 };
@@ -114,6 +122,22 @@ static const KlRename text_untied[] = {
     { "encoder.embed_tokens.weight", "shared.weight" },
 };
 
+/* The CLIP of the Wan 2.1 release, its vision tower. q, k and v stay one tensor. */
+#define CLIP(from, to) { "transformer.#." from ".*", "encoder.layers.#." to ".*" }
+static const KlRename image_original[] = {
+    { "cls_embedding",          "embeddings.class_embedding" },
+    { "pos_embedding",          "embeddings.position_embedding.weight" },
+    { "patch_embedding.weight", "embeddings.patch_embedding.weight" },
+    { "pre_norm.*",             "pre_layrnorm.*" },
+    { "post_norm.*",            "post_layernorm.*" },
+    CLIP("norm1",               "layer_norm1"),
+    CLIP("norm2",               "layer_norm2"),
+    CLIP("attn.to_qkv",         "self_attn.qkv_proj"),
+    CLIP("attn.proj",           "self_attn.out_proj"),
+    CLIP("mlp.0",               "mlp.fc1"),
+    CLIP("mlp.2",               "mlp.fc2"),
+};
+
 /* A file of the layout has a tensor `probe`, perhaps behind one of the prefixes. */
 typedef struct Layout {
     KlPart part;
@@ -133,11 +157,14 @@ static const Layout layouts[] = {
     { KL_PART_TEXT, "token_embedding.weight",                               RULES(text_original) },
     { KL_PART_TEXT, "encoder.embed_tokens.weight",                          RULES(text_untied) },
     { KL_PART_TEXT, "token_embd.weight",                                    RULES(text_gguf) },
+    { KL_PART_IMAGE, "embeddings.class_embedding",                          NULL, 0 },
+    { KL_PART_IMAGE, "cls_embedding",                                       RULES(image_original) },
 };
 
 static const char *const prefixes[] = {
     "", "model.diffusion_model.", "diffusion_model.", "model.", "module.", "vae.", "first_stage_model.",
     "text_encoder.", "text_encoders.umt5xxl.transformer.",
+    "vision_model.", "clip_vision.vision_model.", "visual.", "image_encoder.vision_model.",
 };
 
 /* What is known by a tensor's name, but not run. Shell patterns, on the names as the file spells them. */
@@ -153,10 +180,6 @@ static const struct {
     { "*audio_injector.*",            "a Wan speech-to-video model, which is not supported" },
     { "*control_adapter.*",           "a camera-control model, which is not supported" },
     { "*ref_conv.*",                  "a control model, which is not supported" },
-    { "*image_embedder.*",            "an image-to-video model (Wan I2V), which is not supported" },
-    { "*img_emb.*",                   "an image-to-video model (Wan I2V), which is not supported" },
-    { "*.k_img.*",                    "an image-to-video model (Wan I2V), which is not supported" },
-    { "*.add_k_proj.*",               "an image-to-video model (Wan I2V), which is not supported" },
 };
 
 static int refuse_known(KlDiag *d, const KlWeights *w)
@@ -189,20 +212,26 @@ static const Layout *recognise(const KlWeights *w, KlPart part, const char **pre
     return NULL;
 }
 
+static const char *article(KlPart part)
+{
+    return part == KL_PART_IMAGE ? "an" : "a";
+}
+
 int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part)
 {
+    const KlPart like = part == KL_PART_DIT_LOW ? KL_PART_DIT : part;
     const char *prefix = "";
     const Layout *l;
     int ret = refuse_known(d, w);
 
     if (ret < 0)
         return ret;
-    if (!(l = recognise(w, part, &prefix))) {
+    if (!(l = recognise(w, like, &prefix))) {
         const Layout *other = recognise(w, KL_PART_NB, &prefix);
 
         if (other)
-            return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is a %s, not a %s", kl_weights_path(w),
-                           kl_part_name(other->part), kl_part_name(part));
+            return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is %s %s, not %s %s", kl_weights_path(w),
+                           article(other->part), kl_part_name(other->part), article(part), kl_part_name(part));
         return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is not a Wan %s: its tensors have names of no known layout",
                        kl_weights_path(w), kl_part_name(part));
     }

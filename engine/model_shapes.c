@@ -117,6 +117,10 @@ int kl_shapes_dit(KlDiag *d, const KlWeights *w, int head_dim, KlDitConfig *c)
     c->heads = c->dim / c->head_dim;
     c->layers = count_of(w, "blocks.", ".attn1.to_q.weight");
     c->cross_attn_norm = kl_weights_find(w, "blocks.0.norm2.weight") != NULL;
+    c->image_dim = dim_of(w, 1, "condition_embedder.image_embedder.ff.net.0.proj.weight");
+    c->image_len = dim_of(w, 1, "condition_embedder.image_embedder.pos_embed");
+    if (c->image_dim > MAX_DIM || c->image_len > KL_DIT_MAX_IMAGE_LEN)
+        return strange(d, w, "condition_embedder.image_embedder.ff.net.0.proj.weight", "transformer");
     return kl_config_check(d, kl_weights_path(w), NULL, c, NULL);
 }
 
@@ -219,6 +223,35 @@ int kl_shapes_vae(KlDiag *d, const KlWeights *w, KlVaeConfig *c)
         }
     return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' has latents of %d channels, whose mean and spread only a "
                    "config.json can tell: use the diffusers folder", kl_weights_path(w), c->z_dim);
+}
+
+int kl_shapes_image(KlDiag *d, const KlWeights *w, int heads, KlImageEncoderConfig *c)
+{
+    static const char patch[] = "embeddings.patch_embedding.weight";
+    static const char pos[] = "embeddings.position_embedding.weight";
+    const KlTensor *t = kl_weights_find(w, pos);
+    int tokens = dim_of(w, t && t->ndim == 3, pos), side = 1, ret;
+
+    *c = (KlImageEncoderConfig){ .eps = 1e-5f };
+    ret = want_dim(d, w, patch, 0, MAX_DIM, &c->dim);
+    if (!ret)
+        ret = want_dim(d, w, patch, 2, 256, &c->patch_px);
+    if (!ret)
+        ret = want_dim(d, w, "encoder.layers.0.mlp.fc1.weight", 0, 1 << 20, &c->ffn);
+    if (ret < 0)
+        return ret;
+    while (side < 64 && side * side < tokens - 1)
+        side++;
+    if (side * side != tokens - 1)
+        return strange(d, w, pos, "CLIP vision tower");
+    c->image_px = side * c->patch_px;
+    c->layers = count_of(w, "encoder.layers.", ".layer_norm1.weight");
+    c->heads = heads > 0 ? heads : c->dim / 80;
+    if (c->heads < 1 || c->dim % c->heads || c->dim / c->heads % 2)
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "the width %d of '%s' is no multiple of 80: give \"image_heads\" in "
+                       "a kling.json beside the transformer", c->dim, kl_weights_path(w));
+    kl_image_encoder_defaults(c);
+    return 0;
 }
 
 int64_t kl_weights_elements(const KlWeights *w)

@@ -14,6 +14,8 @@ static void parts_close(KlParts *p)
 {
     kl_text_encoder_destroy(&p->text);
     kl_dit_destroy(&p->dit);
+    kl_dit_destroy(&p->dit_low);
+    kl_image_encoder_destroy(&p->image);
     kl_vae_destroy(&p->vae);
     p->ready = false;
 }
@@ -29,6 +31,10 @@ static int parts_open(KlingModel *m, KlDiag *d, int which)
         kl_kernels_init_cpu(&p->kernels, KL_CPU_ALL);
     if ((ret = kl_text_encoder_create(d, &p->text, &p->kernels, m->files.text, &m->desc.text)) < 0 ||
         (ret = kl_dit_create(d, &p->dit, &p->kernels, m->files.dit, &m->desc.dit)) < 0 ||
+        (m->files.dit_low &&
+         (ret = kl_dit_create(d, &p->dit_low, &p->kernels, m->files.dit_low, &m->desc.dit)) < 0) ||
+        (m->files.image &&
+         (ret = kl_image_encoder_create(d, &p->image, &p->kernels, m->files.image, &m->desc.image)) < 0) ||
         (ret = kl_vae_create(d, &p->vae, &p->kernels, m->files.vae, &m->desc.vae)) < 0) {
         parts_close(p);
         return ret;
@@ -112,7 +118,7 @@ void kl_model_embedding_put(KlingModel *m, int which, const char *prompt, const 
 static void fill_info(KlingModel *m)
 {
     const KlModelDesc *desc = &m->desc;
-    const KlWeights *files[] = { m->files.text, m->files.dit, m->files.vae };
+    const KlWeights *files[] = { m->files.text, m->files.dit, m->files.vae, m->files.dit_low, m->files.image };
     const KlVae *vae = m->parts[KL_PARTS_FAST].vae;
     const int patch = KL_MAX(desc->dit.patch_h, desc->dit.patch_w);
 
@@ -128,6 +134,7 @@ static void fill_info(KlingModel *m)
         .fps_den          = desc->fps_den,
         .steps            = desc->steps,
         .guidance         = desc->guidance,
+        .guidance_low     = desc->boundary ? desc->guidance_low : desc->guidance,
         .shift            = (float)desc->sampler.shift,
         .sampler          = desc->sampler.kind,
         .size_multiple_px = kl_vae_space_factor(vae) * patch,
@@ -136,8 +143,8 @@ static void fill_info(KlingModel *m)
     };
     kl_condition_info(&desc->condition, kl_vae_has_encoder(vae), &m->info);
     for (size_t f = 0; f < KL_ARRAY_LEN(files); f++) {
-        int n;
-        const KlTensor *t = kl_weights_all(files[f], &n);
+        int n = 0;
+        const KlTensor *t = files[f] ? kl_weights_all(files[f], &n) : NULL;
 
         for (int i = 0; i < n; i++) {
             int64_t elements = 1;

@@ -26,6 +26,7 @@ typedef struct Options {
     uint64_t seed;
     KlDType dtype;
     int shards;
+    bool sparse;
     enum { FORM_DIFFUSERS, FORM_ORIGINAL, FORM_REPACKAGED } form;
 } Options;
 
@@ -33,16 +34,31 @@ typedef struct Configs {
     KlTextEncoderConfig text;
     KlDitConfig dit;
     KlVaeConfig vae;
+    KlImageEncoderConfig image;
+    int has[KL_PART_NB];
 } Configs;
 
 static const void *part_config(const Configs *c, KlPart part)
 {
-    return part == KL_PART_TEXT ? (const void *)&c->text : part == KL_PART_DIT ? (const void *)&c->dit : &c->vae;
+    const void *const of[KL_PART_NB] = { [KL_PART_TEXT] = &c->text, [KL_PART_DIT] = &c->dit, [KL_PART_VAE] = &c->vae,
+                                         [KL_PART_IMAGE] = &c->image, [KL_PART_DIT_LOW] = &c->dit };
+
+    return of[part];
 }
 
 static SynthPart synth_part(KlPart part)
 {
-    return part == KL_PART_TEXT ? SYNTH_TEXT_ENCODER : part == KL_PART_DIT ? SYNTH_DIT : SYNTH_VAE;
+    static const SynthPart of[KL_PART_NB] = { [KL_PART_TEXT] = SYNTH_TEXT_ENCODER, [KL_PART_DIT] = SYNTH_DIT,
+                                              [KL_PART_VAE] = SYNTH_VAE, [KL_PART_IMAGE] = SYNTH_IMAGE_ENCODER,
+                                              [KL_PART_DIT_LOW] = SYNTH_DIT };
+
+    return of[part];
+}
+
+/* The second of two experts is another transformer. */
+static uint64_t part_seed(const Options *o, KlPart part)
+{
+    return o->seed + (part == KL_PART_DIT_LOW);
 }
 
 static int fail(const char *what, const char *path)
@@ -146,9 +162,13 @@ static int write_part(const Options *o, const Configs *c, KlPart part, const cha
     IndexFile x = { 0 };
     int ret = 0;
 
+    if (!c->has[part])
+        return 0;
+    form.sparse = o->sparse;
+
     if (o->shards < 2) {
         snprintf(path, sizeof(path), "%s/%s.safetensors", dir, base);
-        ret = synth_file_form(synth_part(part), part_config(c, part), o->seed, o->dtype, path, &form);
+        ret = synth_file_form(synth_part(part), part_config(c, part), part_seed(o, part), o->dtype, path, &form);
         return ret < 0 ? fail("write", path) : 0;
     }
     snprintf(path, sizeof(path), "%s/%s.safetensors.index.json", dir, base);
@@ -161,7 +181,7 @@ static int write_part(const Options *o, const Configs *c, KlPart part, const cha
     for (form.shard = 0; form.shard < o->shards && !ret; form.shard++) {
         snprintf(x.file, sizeof(x.file), "%s-%05d-of-%05d.safetensors", base, form.shard + 1, o->shards);
         snprintf(path, sizeof(path), "%s/%s", dir, x.file);
-        ret = synth_file_form(synth_part(part), part_config(c, part), o->seed, o->dtype, path, &form);
+        ret = synth_file_form(synth_part(part), part_config(c, part), part_seed(o, part), o->dtype, path, &form);
     }
     fprintf(x.f, "\n  }\n}\n");
     if (ferror(x.f))
@@ -173,31 +193,42 @@ static int write_diffusers(const Options *o, const Configs *c, const char *tmp)
 {
     static const char *const files[] = { "model_index.json", "kling.json", "transformer/config.json",
                                          "text_encoder/config.json", "vae/config.json",
-                                         "scheduler/scheduler_config.json" };
-    static const char *const dirs[] = { "transformer", "text_encoder", "vae", "scheduler", "tokenizer" };
+                                         "scheduler/scheduler_config.json", "transformer_2/config.json",
+                                         "image_encoder/config.json", "image_processor/preprocessor_config.json" };
+    static const char *const dirs[] = { "scheduler", "tokenizer" };
     const SynthFileForm plain = { 0 };
     char dir[PATH_SIZE];
 
     for (size_t i = 0; i < KL_ARRAY_LEN(dirs); i++)
         if (make_dir(tmp, dirs[i]) < 0)
             return -1;
+    for (int p = 0; p < KL_PART_NB; p++)
+        if (c->has[p] && make_dir(tmp, kl_part_key((KlPart)p)) < 0)
+            return -1;
+    if (c->has[KL_PART_IMAGE] && make_dir(tmp, "image_processor") < 0)
+        return -1;
     for (size_t i = 0; i < KL_ARRAY_LEN(files); i++)
         if (copy_config(o, tmp, files[i]) < 0)
             return -1;
     for (int p = 0; p < KL_PART_NB; p++) {
         snprintf(dir, sizeof(dir), "%s/%s", tmp, kl_part_key((KlPart)p));
-        if (write_part(o, c, (KlPart)p, dir, p == KL_PART_TEXT ? "model" : "diffusion_pytorch_model", plain) < 0)
+        if (write_part(o, c, (KlPart)p, dir,
+                       p == KL_PART_TEXT || p == KL_PART_IMAGE ? "model" : "diffusion_pytorch_model", plain) < 0)
             return -1;
     }
     return copy_tokenizer(o, tmp, "tokenizer");
 }
 
-/* The heads' size and the preferences do not show in a file of weights: they go into the kling.json. */
+/* The heads' sizes and the preferences do not show in a file of weights: they go into the kling.json. */
 static int write_prefs(const Options *o, const Configs *c, const char *dir)
 {
-    char path[PATH_SIZE], line[256];
+    char path[PATH_SIZE], line[256], sizes[128];
     FILE *in, *out;
-    int first = 1;
+    int first = 1, n;
+
+    n = snprintf(sizes, sizeof(sizes), "  \"head_dim\": %d", c->dit.head_dim);
+    if (c->has[KL_PART_IMAGE])
+        snprintf(sizes + n, sizeof(sizes) - (size_t)n, ",\n  \"image_heads\": %d", c->image.heads);
 
     snprintf(path, sizeof(path), "%s/kling.json", o->config);
     in = fopen(path, "r");
@@ -210,11 +241,11 @@ static int write_prefs(const Options *o, const Configs *c, const char *dir)
     while (in && fgets(line, sizeof(line), in)) {
         fputs(line, out);
         if (first && strchr(line, '{'))
-            fprintf(out, "  \"head_dim\": %d,\n", c->dit.head_dim);
+            fprintf(out, "%s,\n", sizes);
         first = 0;
     }
     if (!in)
-        fprintf(out, "{ \"head_dim\": %d }\n", c->dit.head_dim);
+        fprintf(out, "{\n%s\n}\n", sizes);
     else
         fclose(in);
     return fclose(out) ? fail("write", path) : 0;
@@ -224,12 +255,20 @@ static int write_prefs(const Options *o, const Configs *c, const char *dir)
 static int write_original(const Options *o, const Configs *c, const char *tmp)
 {
     SynthFileForm form[KL_PART_NB] = { 0 };
+    const int two = c->has[KL_PART_DIT_LOW];
+    char dir[2][PATH_SIZE];
 
     for (int p = 0; p < KL_PART_NB; p++)
         form[p].rules = kl_names_original((KlPart)p, c->vae.residual, &form[p].n_rules);
-    if (make_dir(tmp, "google") < 0 || make_dir(tmp, "google/umt5-xxl") < 0)
+    form[KL_PART_IMAGE] = (SynthFileForm){ .prefix = "vision_model." };
+    snprintf(dir[0], PATH_SIZE, two ? "%s/high_noise_model" : "%s", tmp);
+    snprintf(dir[1], PATH_SIZE, "%s/low_noise_model", tmp);
+    if (make_dir(tmp, "google") < 0 || make_dir(tmp, "google/umt5-xxl") < 0 ||
+        (two && (make_dir(tmp, "high_noise_model") < 0 || make_dir(tmp, "low_noise_model") < 0)))
         return -1;
-    if (write_part(o, c, KL_PART_DIT, tmp, "diffusion_pytorch_model", form[KL_PART_DIT]) < 0 ||
+    if (write_part(o, c, KL_PART_DIT, dir[0], "diffusion_pytorch_model", form[KL_PART_DIT]) < 0 ||
+        write_part(o, c, KL_PART_DIT_LOW, dir[1], "diffusion_pytorch_model", form[KL_PART_DIT]) < 0 ||
+        write_part(o, c, KL_PART_IMAGE, tmp, "clip_vision_h", form[KL_PART_IMAGE]) < 0 ||
         write_part(o, c, KL_PART_TEXT, tmp, "models_t5_umt5-xxl-enc-bf16", form[KL_PART_TEXT]) < 0 ||
         write_part(o, c, KL_PART_VAE, tmp, c->vae.residual ? "Wan2.2_VAE" : "Wan2.1_VAE", form[KL_PART_VAE]) < 0)
         return -1;
@@ -240,12 +279,17 @@ static int write_original(const Options *o, const Configs *c, const char *tmp)
 static int write_repackaged(const Options *o, const Configs *c, const char *tmp)
 {
     SynthFileForm dit = { .prefix = "model.diffusion_model." }, vae = { 0 }, text = { 0 };
-    char dir[3][PATH_SIZE], spiece[PATH_SIZE + 32];
+    const SynthFileForm image = { .prefix = "vision_model." };
+    const int two = c->has[KL_PART_DIT_LOW];
+    const char *const name = two ? "wan2.2_high_noise_synthetic" : c->dit.in_ch == c->dit.out_ch
+                           ? "wan2.1_t2v_synthetic" : "wan2.1_i2v_synthetic";
+    char dir[4][PATH_SIZE], spiece[PATH_SIZE + 32];
     KlMapping m;
     KlDiag d = { 0 };
     int ret;
 
-    if (make_dir(tmp, "diffusion_models") < 0 || make_dir(tmp, "text_encoders") < 0 || make_dir(tmp, "vae") < 0)
+    if (make_dir(tmp, "diffusion_models") < 0 || make_dir(tmp, "text_encoders") < 0 || make_dir(tmp, "vae") < 0 ||
+        (c->has[KL_PART_IMAGE] && make_dir(tmp, "clip_vision") < 0))
         return -1;
     tokenizer_dir(o, spiece, PATH_SIZE);
     strcat(spiece, "/spiece.model");
@@ -260,7 +304,12 @@ static int write_repackaged(const Options *o, const Configs *c, const char *tmp)
     snprintf(dir[0], PATH_SIZE, "%s/diffusion_models", tmp);
     snprintf(dir[1], PATH_SIZE, "%s/text_encoders", tmp);
     snprintf(dir[2], PATH_SIZE, "%s/vae", tmp);
-    ret = write_part(o, c, KL_PART_DIT, dir[0], "wan2.1_t2v_synthetic", dit);
+    snprintf(dir[3], PATH_SIZE, "%s/clip_vision", tmp);
+    ret = write_part(o, c, KL_PART_DIT, dir[0], name, dit);
+    if (!ret)
+        ret = write_part(o, c, KL_PART_DIT_LOW, dir[0], "wan2.2_low_noise_synthetic", dit);
+    if (!ret)
+        ret = write_part(o, c, KL_PART_IMAGE, dir[3], "clip_vision_h", image);
     if (!ret)
         ret = write_part(o, c, KL_PART_TEXT, dir[1], "umt5_synthetic", text);
     if (!ret)
@@ -285,6 +334,13 @@ static int read_configs(const Options *o, Configs *c)
     snprintf(path, sizeof(path), "%s/vae/config.json", o->config);
     if (!ret)
         ret = kl_config_vae(&d, path, &c->vae);
+    c->has[KL_PART_TEXT] = c->has[KL_PART_DIT] = c->has[KL_PART_VAE] = 1;
+    snprintf(path, sizeof(path), "%s/transformer_2/config.json", o->config);
+    c->has[KL_PART_DIT_LOW] = kl_is_file(path);
+    snprintf(path, sizeof(path), "%s/image_encoder/config.json", o->config);
+    c->has[KL_PART_IMAGE] = kl_is_file(path);
+    if (!ret && c->has[KL_PART_IMAGE])
+        ret = kl_config_image(&d, path, &c->image);
     if (ret < 0)
         fprintf(stderr, "kling-synth: %s\n", d.error);
     return ret;
@@ -302,7 +358,7 @@ static int make_model(const Options *o)
 {
     static int (*const writers[])(const Options *, const Configs *, const char *) = {
         write_diffusers, write_original, write_repackaged };
-    Configs c;
+    Configs c = { 0 };
     char tmp[PATH_SIZE - 256];
     int ret;
 
@@ -328,6 +384,7 @@ static int usage(void)
             "Makes a model folder with weights from a seed (1); an OUT_DIR that is there stays as it is.\n"
             "  --dtype f32|bf16|f16        of all weights [f32]\n"
             "  --shards N                  files per part [1]\n"
+            "  --sparse                    zeros that take no room on the disk instead of values\n"
             "  --names FORM                diffusers, original, repackaged [diffusers]\n"
             "  --tokenizer DIR             [CONFIG_DIR/tokenizer, else CONFIG_DIR/../../data/tokenizer]\n");
     return 2;
@@ -351,6 +408,10 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         int v = 0;
 
+        if (!strcmp(argv[i], "--sparse")) {
+            o.sparse = true;
+            continue;
+        }
         if (argv[i][0] == '-' && i + 1 == argc)
             return usage();
         if (!strcmp(argv[i], "--dtype"))

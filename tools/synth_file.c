@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/model_internal.h"
 #include "synth_model.h"
@@ -112,7 +113,11 @@ int synth_file_form(SynthPart part, const void *cfg, uint64_t seed, KlDType dtyp
     for (int i = 0; i < 8; i++)
         size[i] = (unsigned char)((uint64_t)(end - 8) >> 8 * i);
     w.i = 0;
-    synth_list(part, cfg, write_data, &w);
+    if (w.form->sparse)
+        w.failed |= fflush(w.f) || ftruncate(fileno(w.f), end + (off_t)(w.bytes - (size_t)spiece_bytes)) ||
+                    fseek(w.f, 0, SEEK_END);
+    else
+        synth_list(part, cfg, write_data, &w);
     if (w.form->spiece)
         fwrite(w.form->spiece, 1, w.form->spiece_bytes, w.f);
     w.failed |= fseek(w.f, 0, SEEK_SET) < 0;

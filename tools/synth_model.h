@@ -42,6 +42,7 @@ typedef struct SynthFileForm {
     int n_rules;
     const char *prefix;                 /* before every name, or NULL */
     int shard, shards;                  /* writes only the tensors of shard 0..shards-1; shards 0 is all */
+    bool sparse;                        /* zeros, as a hole in the file, instead of values */
     const void *spiece;                 /* written as a U8 tensor spiece_model, or NULL */
     size_t spiece_bytes;
     SynthFn told;                       /* called for each tensor with the name written, or NULL */

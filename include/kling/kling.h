@@ -119,6 +119,7 @@ enum KlingPrecision {
                                             than one window need it */
 #define KLING_CAP_TRAIL_IMAGE (1u << 3)  /* arrive at one picture */
 #define KLING_CAP_TRAIL_CLIP  (1u << 4)  /* arrive at several pictures in motion */
+#define KLING_CAP_NEEDS_BOTH  (1u << 5)  /* nothing but from one picture to another: both must be given */
 
 typedef struct KlingContext KlingContext;
 typedef struct KlingModel KlingModel;
@@ -148,6 +149,8 @@ typedef struct KlingModelParams {
     const char *text_encoder;            /* folder or file; NULL: the model's own */
     const char *vae;                     /* likewise */
     const char *tokenizer;               /* folder, spiece.model or tokenizer.json; NULL likewise */
+    const char *image_encoder;           /* folder or file; NULL likewise; only of models that have one */
+    const char *transformer_2;           /* the low-noise one of two experts; NULL likewise */
     const char *device;                  /* "auto", "cpu"; NULL is "auto" */
     const char *lora;                    /* LoRA files, "PATH[:STRENGTH][:high|low]" separated by '|': strength 1
                                             where none is given; high and low are the experts of a model that has
@@ -169,6 +172,7 @@ typedef struct KlingModelInfo {
     int fps_num, fps_den;                /* frames per second it was trained at */
     int steps;                           /* preferred number of denoising steps */
     float guidance, shift;
+    float guidance_low;                  /* of the second expert of a model that has two, else guidance */
     enum KlingSampler sampler;
     int size_multiple_px;                /* generated sizes are multiples of this; outputs are cropped */
     int frame_multiple;                  /* generated lengths are 1 + a multiple of this */
@@ -211,6 +215,8 @@ typedef struct KlingParams {
                                             a lead */
     int steps;                           /* 1..1000 */
     float guidance;                      /* classifier-free guidance scale, 0..100; 1 turns it off */
+    float guidance_low;                  /* of the second expert, at low noise, of a model that has two, 0..100; below
+                                            0: the model's where guidance is the model's, else guidance */
     float shift;                         /* flow shift, > 0..100 */
     enum KlingSampler sampler;
     enum KlingRng rng;

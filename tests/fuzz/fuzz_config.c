@@ -9,7 +9,7 @@
 #include "engine/model_internal.h"
 #include "fuzz.h"
 
-#define READERS 6
+#define READERS 8
 
 static void check_text(const KlTextEncoderConfig *c)
 {
@@ -21,7 +21,10 @@ static void check_text(const KlTextEncoderConfig *c)
 static void check_dit(const KlDitConfig *c)
 {
     FUZZ_MUST(c->dim == c->heads * c->head_dim && c->dim > 0 && c->dim <= 65536 && c->head_dim % 2 == 0);
-    FUZZ_MUST(c->ffn > 0 && c->layers > 0 && c->layers <= 1024 && c->in_ch > 0 && c->out_ch == c->in_ch);
+    FUZZ_MUST(c->ffn > 0 && c->layers > 0 && c->layers <= 1024 && c->in_ch > 0 && c->out_ch > 0);
+    FUZZ_MUST(c->in_ch == c->out_ch || (c->in_ch > 2 * c->out_ch && c->in_ch <= 2 * c->out_ch + 16));
+    FUZZ_MUST(c->image_dim >= 0 && c->image_len >= 0 && c->image_len <= KL_DIT_MAX_IMAGE_LEN);
+    FUZZ_MUST(c->image_dim || !c->image_len);
     FUZZ_MUST(c->patch_h > 0 && c->patch_h <= 16 && c->patch_w > 0 && c->patch_w <= 16 && c->eps > 0);
     FUZZ_MUST(c->text_dim > 0 && c->text_len == 512 && c->freq_dim > 0 && c->freq_dim % 2 == 0);
 }
@@ -37,6 +40,15 @@ static void check_vae(const KlVaeConfig *c)
         FUZZ_MUST(c->dim_mult[i] > 0 && c->dim_mult[i] <= 64);
     FUZZ_MUST(!kl_vae_check_config(&d, c, "x"));
     for (int i = 0; i < c->z_dim; i++)
+        FUZZ_MUST(c->std[i] > 0 && c->std[i] <= 1e6f && c->mean[i] >= -1e6f && c->mean[i] <= 1e6f);
+}
+
+static void check_image(const KlImageEncoderConfig *c)
+{
+    FUZZ_MUST(c->heads > 0 && c->dim % c->heads == 0 && c->dim / c->heads % 2 == 0 && c->ffn > 0 && c->layers > 0);
+    FUZZ_MUST(c->patch_px > 0 && c->image_px % c->patch_px == 0 && kl_image_encoder_tokens(c) <= 4097);
+    FUZZ_MUST(c->short_px >= c->image_px && c->short_px <= 1 << 16 && c->eps > 0);
+    for (int i = 0; i < 3; i++)
         FUZZ_MUST(c->std[i] > 0 && c->std[i] <= 1e6f && c->mean[i] >= -1e6f && c->mean[i] <= 1e6f);
 }
 
@@ -62,6 +74,7 @@ static int read_one(KlDiag *d, int reader, const char *path)
     KlTextEncoderConfig text;
     KlDitConfig dit;
     KlVaeConfig vae;
+    KlImageEncoderConfig image;
     KlSamplerConfig sampler;
     KlModelDesc desc = { 0 };
     KlPrefs prefs;
@@ -89,6 +102,17 @@ static int read_one(KlDiag *d, int reader, const char *path)
     case 5:
         if (!(ret = kl_prefs_read(d, path, &prefs)) && prefs.fps_num)
             FUZZ_MUST(prefs.fps_num > 0 && prefs.fps_den > 0);
+        return ret;
+    case 6:
+        if (!(ret = kl_config_image(d, path, &image)))
+            check_image(&image);
+        return ret;
+    case 7:
+        image = (KlImageEncoderConfig){ .dim = 24, .heads = 2, .ffn = 40, .layers = 3, .image_px = 28, .patch_px = 14,
+                                        .eps = 1e-5f };
+        kl_image_encoder_defaults(&image);
+        if (!(ret = kl_config_image_processor(d, path, &image)))
+            check_image(&image);
         return ret;
     default:
         return read_index(d, path);
@@ -121,6 +145,10 @@ static const char *const good[] = {
     "\"prediction_type\":\"flow_prediction\",\"solver_order\":2,\"num_train_timesteps\":1000}",
     "{\"_class_name\":\"WanPipeline\",\"expand_timesteps\":true,\"transformer_2\":[null,null]}",
     "{\"width\":64,\"height\":48,\"frames\":9,\"fps\":\"30000/1001\",\"steps\":4,\"guidance\":5.0,\"shift\":3}",
+    "{\"model_type\":\"clip_vision_model\",\"hidden_size\":24,\"num_attention_heads\":2,\"intermediate_size\":40,"
+    "\"num_hidden_layers\":3,\"image_size\":28,\"patch_size\":14,\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-05}",
+    "{\"do_resize\":true,\"resample\":3,\"size\":{\"shortest_edge\":28},\"crop_size\":{\"height\":28,\"width\":28},"
+    "\"image_mean\":[0.5,0.4,0.3],\"image_std\":[0.2,0.3,0.4],\"do_normalize\":true}",
     "{\"metadata\":{},\"weight_map\":{\"a\":\"x-1.safetensors\",\"b\":\"x-2.safetensors\"}}",
     "{\"_class_name\":\"AutoencoderKLWan\",\"base_dim\":8,\"decoder_base_dim\":12,\"is_residual\":true,"
     "\"patch_size\":2,\"in_channels\":12,\"out_channels\":12,\"scale_factor_spatial\":4,\"scale_factor_temporal\":2,"

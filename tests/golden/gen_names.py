@@ -9,7 +9,7 @@ import tempfile
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers, convert_wan_vae_to_diffusers
 from safetensors import safe_open
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 # the same as in tests/unit/test_names.c
 TEXT = [dict(vocab_size=300, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
@@ -25,6 +25,15 @@ VAE = [dict(base_dim=8, z_dim=16),
             latents_mean=[0.0] * 5, latents_std=[1.0] * 5),
        dict(base_dim=8, decoder_base_dim=12, z_dim=48, latents_mean=[0.0] * 48, latents_std=[1.0] * 48,
             is_residual=True, patch_size=2, in_channels=12, out_channels=12)]
+
+
+IMAGE = [dict(hidden_size=24, num_attention_heads=2, intermediate_size=40, num_hidden_layers=2, image_size=28,
+              patch_size=14),
+         dict(hidden_size=30, num_attention_heads=3, intermediate_size=31, num_hidden_layers=3, image_size=12,
+              patch_size=3)]
+# as DIT, but with an image encoder's rows, of two pictures and of any number
+DIT_IMAGE = [dict(DIT[0], in_channels=36, image_dim=14, added_kv_proj_dim=24, pos_embed_seq_len=10),
+             dict(DIT[1], image_dim=22, added_kv_proj_dim=60)]
 
 
 def saved(model):
@@ -125,6 +134,30 @@ def original_text(layers):
             yield f"blocks.{i}.{a}.weight", f"encoder.block.{i}.{b}.weight"
 
 
+# What an image-to-video transformer has besides.
+def original_dit_image(layers):
+    for i in (0, 1, 3, 4):
+        yield from (f"img_emb.proj.{i}.weight", f"img_emb.proj.{i}.bias")
+    for i in range(layers):
+        for p in ("k_img", "v_img"):
+            yield from (f"blocks.{i}.cross_attn.{p}.weight", f"blocks.{i}.cross_attn.{p}.bias")
+        yield f"blocks.{i}.cross_attn.norm_k_img.weight"
+
+
+# The vision tower of the release's CLIP; q, k and v are one tensor there and stay one: qkv_proj.
+def original_image(layers):
+    yield "cls_embedding", "embeddings.class_embedding"
+    yield "pos_embedding", "embeddings.position_embedding.weight"
+    yield "patch_embedding.weight", "embeddings.patch_embedding.weight"
+    for e in ("weight", "bias"):
+        yield f"pre_norm.{e}", f"pre_layrnorm.{e}"
+        yield f"post_norm.{e}", f"post_layernorm.{e}"
+        for i in range(layers):
+            for a, b in (("norm1", "layer_norm1"), ("norm2", "layer_norm2"), ("attn.to_qkv", "self_attn.qkv_proj"),
+                         ("attn.proj", "self_attn.out_proj"), ("mlp.0", "mlp.fc1"), ("mlp.2", "mlp.fc2")):
+                yield f"transformer.{i}.{a}.{e}", f"encoder.layers.{i}.{b}.{e}"
+
+
 def converted(names, convert, want):
     """[(original, canonical)], checked to be all of the model's names."""
     out = convert({n: n for n in names})
@@ -147,6 +180,17 @@ def main():
             section(out, f"vae {i}", saved(AutoencoderKLWan(**VAE[i])))
         vae22 = saved(AutoencoderKLWan(**VAE[2]))
         section(out, "vae 2", vae22)
+        for i in range(2):
+            section(out, f"dit_image {i}", saved(WanTransformer3DModel(**DIT_IMAGE[i])))
+            section(out, f"image {i}", saved(CLIPVisionModel(CLIPVisionConfig(**IMAGE[i]))))
+        # diffusers' script for the release, not its loader, knows the positions: img_emb.emb_pos
+        pos = "condition_embedder.image_embedder.pos_embed"
+        rows = converted([*original_dit(2), *original_dit_image(2)], convert_wan_transformer_to_diffusers,
+                         {k: v for k, v in saved(WanTransformer3DModel(**DIT_IMAGE[0])).items() if k != pos})
+        pairs(out, "original dit image", [*rows, ("img_emb.emb_pos", pos)])
+        pairs(out, "original image", original_image(2))
+        here = {n for n in saved(CLIPVisionModel(CLIPVisionConfig(**IMAGE[0]))) if "_proj" not in n or "out_" in n}
+        assert here == {n for _, n in original_image(2) if "qkv" not in n}
         dit, vae = saved(WanTransformer3DModel(**DIT[0])), saved(AutoencoderKLWan(**VAE[0]))
         text = saved(UMT5EncoderModel(UMT5Config(**TEXT[0])))
         pairs(out, "original dit", converted(original_dit(2), convert_wan_transformer_to_diffusers, dit))

@@ -119,9 +119,6 @@ static void test_shapes_text(void)
 static void test_refused_names(void)
 {
     static const char *const names[][2] = {
-        { "img_emb.proj.0.weight", "I2V" },
-        { "blocks.0.cross_attn.k_img.weight", "I2V" },
-        { "model.diffusion_model.img_emb.proj.0.weight", "I2V" },
         { "vace_blocks.0.after_proj.bias", "VACE" },
         { "motion_encoder.dec.direction.weight", "Animate" },
         { "diffusion_model.blocks.0.self_attn.q.lora_A.weight", "LoRA" },
@@ -185,6 +182,8 @@ int main(void)
     NAMED("test_original_names_dit", test_original_names("original dit", KL_PART_DIT));
     NAMED("test_original_names_vae", test_original_names("original vae", KL_PART_VAE));
     NAMED("test_original_names_vae22", test_original_names("original vae 2.2", KL_PART_VAE));
+    NAMED("test_original_names_dit_image", test_original_names("original dit image", KL_PART_DIT));
+    NAMED("test_original_names_image", test_original_names("original image", KL_PART_IMAGE));
     NAMED("test_original_names_text", test_original_names("original text", KL_PART_TEXT));
     return check_exit();
 }

@@ -20,6 +20,16 @@ static const KlDitConfig dit[2] = {
     { .dim = 60, .heads = 3, .head_dim = 20, .ffn = 77, .layers = 3, .in_ch = 6, .out_ch = 5, .text_dim = 24,
       .freq_dim = 32, .patch_h = 2, .patch_w = 1, .cross_attn_norm = false },
 };
+static const KlDitConfig dit_image[2] = {
+    { .dim = 24, .heads = 2, .head_dim = 12, .ffn = 64, .layers = 2, .in_ch = 36, .out_ch = 16, .text_dim = 32,
+      .freq_dim = 256, .patch_h = 2, .patch_w = 2, .cross_attn_norm = true, .image_dim = 14, .image_len = 10 },
+    { .dim = 60, .heads = 3, .head_dim = 20, .ffn = 77, .layers = 3, .in_ch = 6, .out_ch = 5, .text_dim = 24,
+      .freq_dim = 32, .patch_h = 2, .patch_w = 1, .cross_attn_norm = false, .image_dim = 22 },
+};
+static const KlImageEncoderConfig image[2] = {
+    { .dim = 24, .heads = 2, .ffn = 40, .layers = 2, .image_px = 28, .patch_px = 14 },
+    { .dim = 30, .heads = 3, .ffn = 31, .layers = 3, .image_px = 12, .patch_px = 3 },
+};
 static const KlVaeConfig vae[3] = {
     { .base_dim = 8, .z_dim = 16, .levels = 4, .dim_mult = { 1, 2, 4, 4 }, .res_blocks = 2,
       .temporal_down = { false, true, true } },
@@ -86,34 +96,34 @@ static void compare(Lines *got, const char *title)
         free(want.line[i]);
 }
 
-static void test_part(SynthPart part, int i)
+static void test_part(SynthPart part, const char *section, const void *cfg)
 {
-    static const char *const names[] = { "text", "dit", "vae" };
     Lines got = { 0 };
-    char title[32];
 
-    if (part == SYNTH_TEXT_ENCODER)
-        synth_list_text_encoder(&text[i], add_line, &got);
-    else if (part == SYNTH_DIT)
-        synth_list_dit(&dit[i], add_line, &got);
-    else
-        synth_list_vae(&vae[i], add_line, &got);
-    snprintf(title, sizeof(title), "%s %d", names[part], i);
-    compare(&got, title);
+    synth_list(part, cfg, add_line, &got);
+    compare(&got, section);
 }
 
 int main(void)
 {
     for (int i = 0; i < 2; i++) {
-        char name[3][32];
+        const struct {
+            SynthPart part;
+            const char *name;
+            const void *cfg;
+        } parts[] = {
+            { SYNTH_TEXT_ENCODER, "text", &text[i] },    { SYNTH_DIT, "dit", &dit[i] }, { SYNTH_VAE, "vae", &vae[i] },
+            { SYNTH_DIT, "dit_image", &dit_image[i] },   { SYNTH_IMAGE_ENCODER, "image", &image[i] },
+        };
 
-        snprintf(name[0], sizeof(name[0]), "names_text_%d", i);
-        NAMED(name[0], test_part(SYNTH_TEXT_ENCODER, i));
-        snprintf(name[1], sizeof(name[1]), "names_dit_%d", i);
-        NAMED(name[1], test_part(SYNTH_DIT, i));
-        snprintf(name[2], sizeof(name[2]), "names_vae_%d", i);
-        NAMED(name[2], test_part(SYNTH_VAE, i));
+        for (size_t p = 0; p < KL_ARRAY_LEN(parts); p++) {
+            char name[32], section[32];
+
+            snprintf(name, sizeof(name), "names_%s_%d", parts[p].name, i);
+            snprintf(section, sizeof(section), "%s %d", parts[p].name, i);
+            NAMED(name, test_part(parts[p].part, section, parts[p].cfg));
+        }
     }
-    NAMED("names_vae_2", test_part(SYNTH_VAE, 2));
+    NAMED("names_vae_2", test_part(SYNTH_VAE, "vae 2", &vae[2]));
     return check_exit();
 }
