@@ -7,8 +7,8 @@
 
 #include <math.h>
 
-/* At most so much is taken back in one window: what differs more is another scene, or something bright that came into
- * the picture, and following it would be seen. */
+/* At most so much in one window, by the seam and by the ramp: what differs more is another scene, or something bright
+ * that came into the picture, and following it would be seen. */
 #define MAX_OFFSET   (8.0 / 255)
 #define MAX_LOG_GAIN 0.1
 #define MIN_DEVIATION 1e-3              /* of a plain area: there is no contrast to hold */
@@ -30,47 +30,88 @@ static double deviation(const KlColours *s, int c)
     return sqrt(fmax(s->squares[c] / (double)s->n - m * m, 0));
 }
 
+static KlColours measure(const float *rgb, int64_t n)
+{
+    KlColours s = { .n = n };
+
+    for (int c = 0; c < 3; c++)
+        for (int64_t i = 0; i < n; i++) {
+            const double x = rgb[c * n + i];
+
+            s.sum[c] += x;
+            s.squares[c] += x * x;
+        }
+    return s;
+}
+
+static void add(KlColours *to, const KlColours *s)
+{
+    for (int c = 0; c < 3; c++) {
+        to->sum[c] += s->sum[c];
+        to->squares[c] += s->squares[c];
+    }
+    to->n += s->n;
+}
+
+/* What brings `is` towards `want`. */
+static KlColourChange change(double strength, const KlColours *is, const KlColours *want)
+{
+    KlColourChange d = { { 0 }, { 0 } };
+
+    for (int c = 0; c < 3; c++) {
+        d.offset[c] = clamp(strength * (mean(want, c) - mean(is, c)), MAX_OFFSET);
+        if (deviation(is, c) > MIN_DEVIATION && deviation(want, c) > MIN_DEVIATION)
+            d.log_gain[c] = clamp(strength * log(deviation(want, c) / deviation(is, c)), MAX_LOG_GAIN);
+    }
+    return d;
+}
+
 void kl_drift_window(KlDrift *k, bool afresh)
 {
     const KlColours last = k->now;
 
     k->now = (KlColours){ .n = 0 };
-    if (!k->started && last.n) {
+    k->seam = k->ramp = (KlColourChange){ { 0 }, { 0 } };
+    if (afresh || !last.n) {            /* the window that begins will be the first */
+        k->started = k->at_seam = false;
+        return;
+    }
+    if (!k->started)
         k->first = last;
-        k->started = true;
-    }
+    k->started = k->at_seam = true;
+    k->ramp = change(k->strength, &last, &k->first);
+}
+
+static void apply(const KlDrift *k, float *rgb, int64_t n, double at)
+{
     for (int c = 0; c < 3; c++) {
-        k->centre[c] = k->offset[c] = k->log_gain[c] = 0;
-        if (afresh || !last.n)
-            continue;
-        k->centre[c] = mean(&last, c);
-        k->offset[c] = clamp(k->strength * (mean(&k->first, c) - mean(&last, c)), MAX_OFFSET);
-        if (deviation(&last, c) > MIN_DEVIATION && deviation(&k->first, c) > MIN_DEVIATION)
-            k->log_gain[c] = clamp(k->strength * log(deviation(&k->first, c) / deviation(&last, c)), MAX_LOG_GAIN);
+        const float centre = (float)k->centre[c];
+        const float gain = (float)exp(k->seam.log_gain[c] + at * k->ramp.log_gain[c]);
+        const float to = (float)(k->centre[c] + k->seam.offset[c] + at * k->ramp.offset[c]);
+        float *x = rgb + c * n;
+
+        for (int64_t i = 0; i < n; i++)
+            x[i] = fminf(fmaxf((x[i] - centre) * gain + to, 0), 1);
     }
-    if (afresh)
-        k->started = false;
 }
 
 void kl_drift_picture(KlDrift *k, float *rgb, int64_t n, double at)
 {
+    KlColours s;
+
     if (!(k->strength > 0))
         return;
-    for (int c = 0; c < 3; c++) {
-        const float centre = (float)k->centre[c], gain = (float)exp(at * k->log_gain[c]);
-        const float offset = (float)(k->centre[c] + at * k->offset[c]);
-        const bool change = k->offset[c] != 0 || k->log_gain[c] != 0;
-        float *x = rgb + c * n;
-        double sum = 0, squares = 0;
-
-        for (int64_t i = 0; i < n; i++) {
-            if (change)
-                x[i] = fminf(fmaxf((x[i] - centre) * gain + offset, 0), 1);
-            sum += x[i];
-            squares += (double)x[i] * x[i];
-        }
-        k->now.sum[c] += sum;
-        k->now.squares[c] += squares;
+    s = measure(rgb, n);
+    if (k->at_seam) {
+        k->seam = change(k->strength, &s, &k->edge);
+        for (int c = 0; c < 3; c++)
+            k->centre[c] = mean(&s, c);
+        k->at_seam = false;
     }
-    k->now.n += n;
+    if (k->started) {
+        apply(k, rgb, n, at);
+        s = measure(rgb, n);
+    }
+    add(&k->now, &s);
+    k->edge = s;
 }

@@ -3,13 +3,17 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Each window goes on from generated pictures, so a small bias of brightness
- * or contrast adds up from window to window. Per channel, mean and standard
- * deviation of a window's new pictures are compared with those of the first;
- * while the next window's pictures are handed out, the difference is taken
- * back bit by bit: nothing at the window's first picture, `strength` of it at
- * its last. Since the window after goes on from corrected pictures, there is no
- * jump anywhere. A drift of d a window settles at d / strength.
+ * Each window goes on from generated pictures, decoded and encoded again, so
+ * a small bias of brightness or contrast adds up from window to window. Two
+ * corrections of each channel's mean and standard deviation, both times
+ * `strength` and both bounded:
+ *
+ * - the seam: a window's first new picture is brought to the colours of the
+ *   picture before it, and all of the window by the same;
+ * - the ramp: what the last window was off the first is taken back bit by bit,
+ *   nothing of it at the window's first picture, all at its last.
+ *
+ * Neither makes a jump. A drift of d a window settles at d / strength.
  *
  * Statistics of pictures and not of latents: an affine change per colour can
  * only change colour, and is what a viewer would do by hand; latent channels
@@ -25,11 +29,18 @@ typedef struct KlColours {              /* of many pictures, per channel */
     int64_t n;                          /* pixels */
 } KlColours;
 
+/* x -> centre + (x - centre) exp(log_gain) + offset */
+typedef struct KlColourChange {
+    double offset[3], log_gain[3];
+} KlColourChange;
+
 typedef struct KlDrift {
     double strength;                    /* 0..1 */
     bool started;                       /* first is set */
-    KlColours first, now;               /* of the first window; of the running one */
-    double centre[3], offset[3], log_gain[3];   /* x -> centre + (x - centre) exp(log_gain) + offset, at full */
+    KlColours first, now, edge;         /* of the first window; of the running one; of the last picture */
+    bool at_seam;                       /* the next picture is the first of a window that goes on */
+    double centre[3];
+    KlColourChange seam, ramp;
 } KlDrift;
 
 /** Before a window's first picture. afresh: what was before is no measure any more (a new prompt). */

@@ -386,7 +386,8 @@ static int replace_prompt(KlingJob *job, const char **text, const char *fresh, i
     *text = copy;
     free(job->rows[slot]);
     job->rows[slot] = NULL;
-    job->new_prompt = true;
+    if (!slot || job->params.guidance > 1)      /* without guidance the negative prompt is not used */
+        job->new_prompt = true;
     return KLING_OK;
 }
 

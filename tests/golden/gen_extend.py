@@ -126,20 +126,27 @@ def window(pipe, ctx, steps, guidance, seed, F, h, w, lead, trail, noise, noise_
 
 
 class Guard:
-    """Per channel, a window's pictures are moved towards the first window's mean and deviation, the more the later."""
+    """Per channel, mean and deviation: the first new picture of a window is moved towards the picture before it, all
+    of the window by the same, and towards the first window's, the more the later."""
 
     def __init__(self, strength):
-        self.strength, self.first, self.last = strength, None, None
+        self.strength, self.first, self.last, self.edge = strength, None, None, None
+
+    def change(self, now, want):
+        (m, s), (m0, s0) = now, want
+        return (np.clip(self.strength * (m0 - m), -MAX_OFFSET, MAX_OFFSET),
+                np.clip(self.strength * np.log(s0 / s), -MAX_LOG_GAIN, MAX_LOG_GAIN))
 
     def __call__(self, v):
         v = v.astype(np.float64)
         if self.first is not None:
-            (m0, s0), (m, s) = self.first, self.last
-            offset = np.clip(self.strength * (m0 - m), -MAX_OFFSET, MAX_OFFSET)
-            gain = np.clip(self.strength * np.log(s0 / s), -MAX_LOG_GAIN, MAX_LOG_GAIN)
+            start = v[0].mean((0, 1)), v[0].std((0, 1))
+            offset, gain = self.change(start, self.edge)
+            ramp_offset, ramp_gain = self.change(self.last, self.first)
             at = ((np.arange(len(v)) + 1) / len(v))[:, None, None, None]
-            v = np.clip((v - m) * np.exp(at * gain) + m + at * offset, 0, 1)
+            v = np.clip((v - start[0]) * np.exp(gain + at * ramp_gain) + start[0] + offset + at * ramp_offset, 0, 1)
         self.last = v.mean((0, 1, 2)), v.std((0, 1, 2))
+        self.edge = v[-1].mean((0, 1)), v[-1].std((0, 1))
         self.first = self.first or self.last
         return v.astype(np.float32)
 

@@ -39,9 +39,9 @@ static double contrast(void)
     return sqrt(sum / PIXELS) / 0.1;
 }
 
-/* Windows that each start where the last one's pictures ended and add `creep` to the brightness; the last picture's
- * brightness, and the largest step between two pictures. */
-static double chain(double strength, int windows, double creep, double *step)
+/* Windows that each start where the last one's pictures ended, or `jump` above, and add `creep` to the brightness; the
+ * last picture's brightness, and the largest step between two pictures. */
+static double chain(double strength, int windows, double jump, double creep, double *step)
 {
     KlDrift k = { .strength = strength };
     double level = 0, before = 0;
@@ -54,7 +54,7 @@ static double chain(double strength, int windows, double creep, double *step)
         for (int i = 0; i < PICTURES; i++) {
             const double at = (i + 1.0) / PICTURES;
 
-            paint(start + (w ? creep * at : 0), 1);
+            paint(start + (w ? jump + creep * at : 0), 1);
             kl_drift_picture(&k, rgb, PIXELS, at);
             level = mean() - 0.5;
             if (w || i)
@@ -68,15 +68,28 @@ static double chain(double strength, int windows, double creep, double *step)
 static void test_brightness_settles(void)
 {
     const double creep = 0.01;
-    double step, end = chain(0, 21, creep, &step);
+    double step, end = chain(0, 21, 0, creep, &step);
 
     CHECK(fabs(end - 20 * creep) < 1e-5, "without a guard: %g", end);
     for (double strength = 0.25; strength <= 1; strength *= 2) {
-        end = chain(strength, 200, creep, &step);
+        end = chain(strength, 200, 0, creep, &step);
         /* What is measured is the mean of a window, which lies half a creep and half a correction before its end. */
         CHECK(fabs(end - creep / strength) < 0.6 * creep, "guard %g: %g", strength, end);
         CHECK(step < 2 * 8.0 / 255 / PICTURES, "guard %g: a jump of %g", strength, step);
     }
+}
+
+/* What decoding and encoding again does to the brightness at every seam is taken back at the seam. */
+static void test_seams(void)
+{
+    const double jump = 0.02;
+    double step, end = chain(0, 21, jump, 0, &step);
+
+    CHECK(fabs(end - 20 * jump) < 1e-5 && step > 0.99 * jump, "without a guard: %g, %g", end, step);
+    end = chain(1, 200, jump, 0, &step);
+    CHECK(fabs(end) < 1e-4 && step < 1e-4, "level %g, a jump of %g", end, step);
+    end = chain(0.5, 200, jump, 0, &step);
+    CHECK(fabs(end) < 2.1 * 0.5 * jump && step < 0.6 * jump, "level %g, a jump of %g", end, step);
 }
 
 static void test_contrast_is_held(void)
@@ -114,7 +127,7 @@ static void test_limits(void)
     paint(0.1, 1);
     kl_drift_picture(&k, rgb, PIXELS, 1);
     m = mean();
-    CHECK(fabs(m - (0.6 - 8.0 / 255)) < 1e-5, "mean %g", m);
+    CHECK(fabs(m - (0.6 - 2 * 8.0 / 255)) < 1e-5, "mean %g", m);    /* by the seam and by the ramp */
     for (int w = 0; w < 3; w++) {
         kl_drift_window(&k, w == 0);
         paint(0.2, 1);
@@ -152,6 +165,7 @@ static void test_off_touches_nothing(void)
 int main(void)
 {
     RUN(test_brightness_settles);
+    RUN(test_seams);
     RUN(test_contrast_is_held);
     RUN(test_limits);
     RUN(test_plain_pictures);
