@@ -45,41 +45,48 @@ def box(a, r=1):
 
 def components(mask):
     """Labels 1.. of the 4-connected regions of [H, W], by runs and union-find; and their number."""
-    parent, rows, before = [0], [], []
     edge = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    for y in range(mask.shape[0]):
-        starts, ends = np.flatnonzero(edge[y] == 1).tolist(), np.flatnonzero(edge[y] == -1).tolist()
-        now = []
-        for a, b in zip(starts, ends):
-            label = 0
-            for c, d, k in before:
-                if c < b and a < d:
-                    while parent[k] != k:
-                        k = parent[k]
-                    if not label:
-                        label = k
-                    elif k != label:
-                        parent[max(k, label)] = min(k, label)
-                        label = min(k, label)
-            if not label:
-                label = len(parent)
-                parent.append(label)
-            now.append((a, b, label))
-        rows.append(now)
-        before = now
+    rows, starts = (v.tolist() for v in np.nonzero(edge == 1))
+    ends = np.nonzero(edge == -1)[1].tolist()
+    parent, labels, above, here, row = [0], [], [], [], -2
+
+    def root(k):
+        while parent[k] != k:
+            k = parent[k]
+        return k
+
+    for y, a, b in zip(rows, starts, ends):
+        if y != row:
+            above, here, row = (here if y == row + 1 else []), [], y
+        label = 0
+        for c, d, k in above:
+            if c < b and a < d:
+                k = root(k)
+                if not label:
+                    label = k
+                elif k != label:
+                    parent[max(k, label)] = label = min(k, label)
+        if not label:
+            label = len(parent)
+            parent.append(label)
+        here.append((a, b, label))
+        labels.append(label)
     out, names = np.zeros(mask.shape, np.int32), {}
-    for y, now in enumerate(rows):
-        for a, b, k in now:
-            while parent[k] != k:
-                k = parent[k]
-            out[y, a:b] = names.setdefault(k, len(names) + 1)
+    for y, a, b, k in zip(rows, starts, ends, labels):
+        out[y, a:b] = names.setdefault(root(k), len(names) + 1)
     return out, len(names)
 
 
 def filled(mask):
     """The mask with its holes: everything that the picture's edge does not reach from outside."""
-    label, n = components(~np.pad(mask, 1))
-    return (label != label[0, 0])[1:-1, 1:-1] if n else mask
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return mask
+    part = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    label, _ = components(~np.pad(mask[part], 1))
+    out = mask.copy()
+    out[part] = (label != label[0, 0])[1:-1, 1:-1]
+    return out
 
 
 def strongest(evidence, limit=1.5):
@@ -129,6 +136,8 @@ class Segmenter:
             best = (0.0, None, None)
             for c in (c for c in self.colours if c not in [o for o, _ in out]):
                 e = np.where(taken, -3.0, self.evidence(q, behind, c))
+                if np.maximum(e, 0).sum() / len(e) <= best[0]:
+                    continue
                 found = [strongest(f) for f in e]
                 score = float(np.median([s for _, s in found]))
                 if score > best[0]:

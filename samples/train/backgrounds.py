@@ -112,7 +112,13 @@ def sea(x, y, t, p, table, plain):
     c = sky_colours(y, 0.05, 1.2, (0.99, 0.90, 0.78), (0.45, 0.73, 0.95))
     sun = torch.sqrt((x - 1.2 * p[..., 0] + 0.6) ** 2 + (y - 0.62) ** 2)
     c = mix(c, rgb((1.0, 0.98, 0.86), y), smooth(0.155, 0.13, sun)[:, None])
+    for k in (1, 4):
+        c = mix(c, rgb((1.0, 0.985, 0.97), y), 0.85 * puffs(x, y - 0.10, t, p, k)[:, None])
     horizon = 0.12
+    for k, wide, high in ((2, 0.34, 0.15), (6, 0.20, 0.09)):        # islands: a sea alone hardly shows a moving camera
+        far = x - (2.2 * p[..., k] - 1.1)
+        land = horizon + (high + 0.02 * torch.sin(17 * far)) * torch.exp(-(far / wide) ** 2)
+        c = mix(c, rgb((0.36, 0.47, 0.46), y), smooth(0.012, -0.012, y - land + 0.02)[:, None])
     depth = (horizon - y).clamp(0, 2)
     w = mix(rgb((0.40, 0.74, 0.83), y), rgb((0.04, 0.30, 0.55), y), smooth(0.0, 1.0, depth)[:, None])
     k = 26.0 / (0.35 + depth)

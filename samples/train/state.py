@@ -210,6 +210,7 @@ def save_whole(folder, name, names, ema, opt, step):
 def restore(folder, name, names, ema, opt, step):
     """Puts back what was saved at `step`: the whole form where it is there, else the compact one. False for none."""
     path = os.path.join(folder, "whole", name + ".pt")
+    fused = opt.defaults.get("fused")               # then the count of steps lies on the device, too
     if os.path.exists(path):
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["step"] == step:
@@ -217,7 +218,7 @@ def restore(folder, name, names, ema, opt, step):
                 p.copy_(saved["params"][k])
                 a.copy_(saved["ema"][k])
                 if k in saved["opt"]:
-                    opt.state[p] = {s: v.to(p.device if v.ndim else v.device) for s, v in saved["opt"][k].items()}
+                    opt.state[p] = {s: v.to(p.device) if v.ndim or fused else v for s, v in saved["opt"][k].items()}
             return True
     saved = load_shards(folder, name)
     if not saved:
@@ -228,9 +229,8 @@ def restore(folder, name, names, ema, opt, step):
         p.copy_(far(saved["near." + k], saved["near_scale." + k], average))
         if "second." + k in saved:
             v = powers(saved["second." + k], saved["second_top." + k]).to(p.device)
-            device = p.device if opt.defaults.get("fused") else "cpu"
-            opt.state[p] = {"step": torch.tensor(float(step), device=device), "exp_avg": torch.zeros_like(p),
-                            "exp_avg_sq": torch.empty_like(p).copy_(v)}
+            opt.state[p] = {"step": torch.tensor(float(step), device=p.device if fused else "cpu"),
+                            "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.empty_like(p).copy_(v)}
     return True
 
 

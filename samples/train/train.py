@@ -43,9 +43,6 @@ def prepare(args):
     if args.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-    else:
-        torch.backends.cudnn.benchmark = True
     if args.compile:
         import torch._dynamo as dynamo
         for name in ("recompile_limit", "cache_size_limit"):        # its name depends on the version
@@ -138,7 +135,7 @@ def probe(args):
     timed(f"encoding {args.encode_batch} clips", lambda: train_vae.encode(args, vae, clips.data[0][:args.encode_batch]))
     nets, tok = train_dit.new_nets(args), vocabulary.Tokenizer(args.state)
     if args.compile:
-        nets[0].run_block = torch.compile(model.Block.forward, dynamic=True)
+        nets[0].run_block = torch.compile(model.Block.forward)
     stats = {"latents_mean": [0.0] * 16, "latents_std": [1.0] * 16}
     pool = train_dit.Pool(args, vae.requires_grad_(False), stats, 1 << 35)
     start = time.time()
@@ -173,7 +170,7 @@ def plan(args):
     print(f"VAE, a step of {args.vae_batch} pieces of 17 frames: {v / 1e3:.1f} TFLOP; at 50 TFLOP/s {v / 50:.0f} ms")
     d = 3 * one * args.dit_batch
     print(f"transformer, a step of {args.dit_batch} clips: {d / 1e3:.1f} TFLOP; at 80 TFLOP/s {d / 80:.0f} ms")
-    p = args.pool * enc * (1 + 23 / 33)
+    p = args.pool * enc * (1 + 0.5 * 39 / 33)
     print(f"pool of {args.pool} clips with their trails: {p / 1e3:.0f} TFLOP; at 50 TFLOP/s {p / 50e3:.0f} s")
 
 

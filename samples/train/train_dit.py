@@ -22,13 +22,13 @@ from train_vae import autocast, done_vae, encode
 # Ids per caption in training: the longest of thousands has 42; 55 and the one that stands for the rest make a multiple
 # of 8, and log(512 - 55), its weight in the attention, is 6.125 in bf16 too.
 TEXT_PAD = 55
-WARM_UP = 17                # copies of the trail's first picture before it, as in engine/condition.c
+WARM_UP = 33                # copies of the trail's first picture before it, as in engine/condition.c
 TRAILS = ((1, 4), (1, 1), (2, 8), (2, 5))      # (latent frames, pictures of them that are known)
 MOST = max(k for k, _ in TRAILS)
 
 
 class Pool:
-    """Latents of a Clips, beside them those of trails as the engine encodes them."""
+    """Latents of a Clips; beside those of every second batch, their trails as the engine encodes them."""
 
     def __init__(self, args, vae, stats, counter):
         self.args, self.vae = args, vae
@@ -41,7 +41,7 @@ class Pool:
             empty = lambda f: torch.empty(n, 16, f, h // 8, w // 8, dtype=dtype, device=args.device)    # noqa: E731
             self.latents.append(empty((t - 1) // 4 + 1))
             self.trails.append(empty(MOST))
-            self.kind.append(np.zeros(n, int))
+            self.kind.append(np.full(n, -1))
         for i, where in self.clips.fill():
             self.encode(i, where)
 
@@ -49,16 +49,17 @@ class Pool:
         return (z - self.mean) / self.std
 
     def encode(self, i, where):
-        """Encodes new clips; every batch gets one kind of trail."""
+        """Encodes new clips; every second batch gets one kind of trail."""
         data = self.clips.data[i][where]
         self.latents[i][where] = self.normal(encode(self.args, self.vae, data))
-        kind = self.clips.counter // self.args.encode_batch % len(TRAILS)
+        batch = self.clips.counter // self.args.encode_batch
+        kind = batch // 2 % len(TRAILS) if batch % 2 else -1
+        self.kind[i][where] = kind
+        if kind < 0:
+            return
         k, known = TRAILS[kind]
-        if 4 * k >= self.args.frames:
-            kind, (k, known) = 0, TRAILS[0]
         z = encode(self.args, self.vae, behind_warm_up(data, k, known))
         self.trails[i][where][:, :, :k] = self.normal(z)[:, :, -k:]
-        self.kind[i][where] = kind
 
     def refresh(self, rng):
         i = self.clips.which(rng)
@@ -82,15 +83,14 @@ def behind_warm_up(data, k, known):
 
 
 def plan_batch(rng, count, frames, kinds):
-    """How many latent frames each clip is given at its start and its end: none (text alone), some, or both. Of a trail
-    the engine's form is given, except in a fourth of the cases the clip's own."""
-    lead, trail, own = np.zeros(count, int), np.zeros(count, int), np.zeros(count, bool)
+    """How many latent frames each clip is given at its start and its end: none (text alone), some, or both; and
+    whether the trail is the clip's own latents. Where the pool has the engine's form a trail is given more often."""
+    lead, trail, own = np.zeros(count, int), np.zeros(count, int), kinds < 0
     for b in range(count):
-        u = rng.random()
-        if 0.50 <= u < 0.75 or u >= 0.88:
+        if rng.random() < 0.40:
             lead[b] = rng.choice((1, 1, 2, 3, 3))
-        if u >= 0.75:
-            trail[b], own[b] = TRAILS[kinds[b]][0], rng.random() < 0.25
+        if rng.random() < (0.10 if own[b] else 0.40):
+            trail[b] = rng.choice((1, 2)) if own[b] else TRAILS[kinds[b]][0]
         if lead[b] + trail[b] >= frames:
             lead[b] = trail[b] = 0
     return lead, trail, own
@@ -151,7 +151,7 @@ def held_out_loss(args, nets, tok, pool, count=64):
     found = [(s, c) for s, c in unseen(args, count, args.sizes[0])]
     z = pool.normal(encode(args, pool.vae, bytes_of(torch.cat([c for _, c in found]))))
     torch.manual_seed(5)
-    drawn = (z, z[:, :, -MOST:], np.zeros(len(found), int), [s for s, _ in found])
+    drawn = (z, z[:, :, -MOST:], np.full(len(found), -1), [s for s, _ in found])
     run, nets[0].run_block = nets[0].run_block, model.Block.forward         # no compiling for looks
     loss = flow_loss(args, nets, tok, drawn, seeded("unseen"))
     nets[0].run_block = run
@@ -180,7 +180,7 @@ def train(args):
     if step and not restore(args.state, "dit", names, ema, opt, step):
         raise SystemExit(f"{path} says step {step}, but its weights are not there")
     if args.compile:
-        nets[0].run_block = torch.compile(model.Block.forward, dynamic=True)
+        nets[0].run_block = torch.compile(model.Block.forward)
     time_of = Schedule(args.dit_steps, args.dit_minutes, info.get("seconds", 0.0), args.until, args.stop_step)
     began = step
     pool = Pool(args, done_vae(args), stats, info.get("clips", 1 << 32))

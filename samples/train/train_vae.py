@@ -103,12 +103,13 @@ def losses_of(args, vae, x):
 
 
 def batch_of(args, clips, step):
-    """Mostly pieces of clips, every fourth time whole ones at half the batch."""
+    """Mostly pieces of clips, every fourth time whole ones of the first size at half the batch: few shapes, each of
+    which cuDNN searches anew."""
     rng = seeded("vae", args.seed, step)
     whole = step % 4 == 3
     piece = args.frames if whole else (args.frames + 1) // 2
     first = 0 if whole else rng.randrange(args.frames - piece + 1)
-    i = clips.which(rng)
+    i = 0 if whole else clips.which(rng)
     index = torch.tensor(pick(rng, len(clips.data[i]), max(1, args.vae_batch // 2) if whole else args.vae_batch),
                          device=args.device)
     return pictures_of(clips.data[i][index, :, first:first + piece])
@@ -116,6 +117,7 @@ def batch_of(args, clips, step):
 
 def choose_convolution(args, vae, clips):
     """Times a step with cuDNN's 3D convolutions and with stacked 2D ones, checks them against f32, takes the faster."""
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = not args.deterministic, 4
     if args.device != "cuda" or args.convolution != "auto":
         model.STACKED["on"] = args.convolution == "stacked"
         return
@@ -125,6 +127,7 @@ def choose_convolution(args, vae, clips):
     seconds = {}
     for on in (False, True):
         model.STACKED["on"] = on
+        first = time.time()
         try:
             for k in range(5):
                 if k == 2:
@@ -137,7 +140,7 @@ def choose_convolution(args, vae, clips):
                 off = ((vae.encode(x[:2])[0] - want).abs().mean() / want.abs().mean()).item()
             seconds[on] = (time.time() - start) / 3 if off < 0.05 else float("inf")
             print(f"convolutions {'stacked' if on else 'in 3D'}: {1000 * (time.time() - start) / 3:.0f} ms a step, "
-                  f"{100 * off:.2f} % off f32", flush=True)
+                  f"{100 * off:.2f} % off f32, {start - first:.0f} s to begin with", flush=True)
         except RuntimeError as e:
             print(f"convolutions {'stacked' if on else 'in 3D'}: {str(e).splitlines()[0]}", flush=True)
             seconds[on] = float("inf")
@@ -196,6 +199,7 @@ def train(args):
                 print("vae:", report(args, vae, 6), flush=True)
         if saving.due(step):
             save(False)
+    torch.backends.cudnn.benchmark = False          # encoding has many shapes and few steps of each
     done = time_of.progress(step) >= 1
     save(False)
     if done:                                # what ships is f16: measure and use that

@@ -1,0 +1,64 @@
+# What tests/fate/judge.sh asks of the judge: judge.py CLIPS.raw TRUTHS.json
+# Copyright (c) 2026 the kling for FFmpeg developers
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The clips are those of samples/judge/make_test.py, through x264. The whole proof is samples/judge/prove.py.
+import json
+import os
+import sys
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "samples", "judge"))
+import score                                # noqa: E402
+from judge import Judge, compare            # noqa: E402
+
+BACK = {"left": "right", "grows": "shrinks", "pan right": "pan left", "pan left": "pan right", "zoom in": "zoom out"}
+bad = 0
+
+
+def tell(name, wrong):
+    global bad
+    bad += bool(wrong)
+    print(f"not ok {name}: {wrong}" if wrong else f"ok {name}", flush=True)
+
+
+def turned(truth):
+    """The truth of a clip that runs backwards, None where that is something else altogether."""
+    thing = truth["things"][0]
+    if len(truth["things"]) > 1 or thing["motion"] == "bounces":
+        return None
+    return dict(truth, camera=BACK.get(truth["camera"], truth["camera"]),
+                things=[dict(thing, motion=BACK.get(thing["motion"], thing["motion"]))])
+
+
+def wrongs(seen, truths):
+    return [f"clip {i}: {m}" for i, (s, t) in enumerate(zip(seen, truths)) if t
+            for m, good in compare(s, t).items() if not good]
+
+
+def main():
+    with open(sys.argv[2], encoding="utf-8") as f:
+        truths = json.load(f)
+    clips = np.fromfile(sys.argv[1], np.uint8).reshape(len(truths), 33, 128, 128, 3)
+    judge = Judge()
+    seen = [judge.judge(c, t)[1] for c, t in zip(clips, truths)]
+    tell("judge_truth", ", ".join(wrongs(seen, truths)))
+    back = [judge.judge(c[::-1], t)[1] if turned(t) else None for c, t in zip(clips, truths)]
+    tell("judge_backwards", ", ".join(wrongs(back, [turned(t) for t in truths])))
+    # told other things, it must not agree: a measure that always says yes would
+    others = truths[1:6] + truths[:1] + [truths[7], truths[6]]
+    tally = score.tally([("all", compare(s, t)) for s, t in zip(seen, others)])
+    many = [m for m, v in tally.items() if v["all"][1] and v["all"][0] > 0.34 * v["all"][1]]
+    tell("judge_shuffled", ", ".join(f"{m} is right in {tally[m]['all']}" for m in many))
+    rng = np.random.default_rng(1)
+    noise = [rng.integers(0, 256, clips[0].shape, np.uint8) for _ in range(3)]
+    noise = score.tally([("all", judge.judge(n, t)[0]) for n, t in zip(noise, truths)])
+    many = [m for m, v in noise.items() if v["all"][1] and v["all"][0] == v["all"][1]]
+    tell("judge_noise", ", ".join(f"{m} is right in all of the noise" for m in many))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
