@@ -217,6 +217,23 @@ static const char *article(KlPart part)
     return part == KL_PART_IMAGE ? "an" : "a";
 }
 
+/* Converters to GGUF, which has four dims, store the 5-D kernel [D,C,1,2,2] as a matrix or with two dims joined. */
+static void restore_patch(KlWeights *w)
+{
+    static const char name[] = "patch_embedding.weight";
+    const KlTensor *t = kl_weights_find(w, name), *bias = kl_weights_find(w, "patch_embedding.bias");
+    int64_t n = 1, shape[5] = { 0, 0, 1, 2, 2 };
+
+    if (!t || !bias || bias->ndim != 1 || bias->shape[0] < 1 || t->ndim == 5 || t->ndim < 1 ||
+        t->shape[0] % bias->shape[0])
+        return;
+    for (int i = 0; i < t->ndim; i++)
+        n *= t->shape[i];               /* bounded by the bytes, which were checked, or there are none */
+    shape[0] = bias->shape[0];
+    shape[1] = t->bytes ? n / bias->shape[0] / 4 : 0;
+    kl_weights_reshape(w, name, 5, shape);
+}
+
 int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part)
 {
     const KlPart like = part == KL_PART_DIT_LOW ? KL_PART_DIT : part;
@@ -235,9 +252,11 @@ int kl_names_canonical(KlDiag *d, KlWeights *w, KlPart part)
         return kl_fail(d, KLING_ERROR_INVALID_DATA, "'%s' is not a Wan %s: its tensors have names of no known layout",
                        kl_weights_path(w), kl_part_name(part));
     }
-    if (!*prefix && !l->rules)
-        return 0;
-    return kl_weights_rename(d, w, prefix, l->rules, l->n_rules);
+    if (*prefix || l->rules)
+        ret = kl_weights_rename(d, w, prefix, l->rules, l->n_rules);
+    if (!ret && l->part == KL_PART_DIT)
+        restore_patch(w);
+    return ret;
 }
 
 const KlRename *kl_names_original(KlPart part, bool residual_vae, int *n)

@@ -56,6 +56,7 @@ static int want_dim(KlDiag *d, const KlWeights *w, const char *name, int i, int 
 int kl_shapes_text(KlDiag *d, const KlWeights *w, KlTextEncoderConfig *c)
 {
     static const char bias[] = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+    static const char second[] = "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight";
     static const char q[] = "encoder.block.0.layer.0.SelfAttention.q.weight";
     int inner = 0, ret;
 
@@ -77,6 +78,9 @@ int kl_shapes_text(KlDiag *d, const KlWeights *w, KlTextEncoderConfig *c)
         return ret;
     c->head_dim = inner / c->heads;
     c->layers = count_of(w, "encoder.block.", ".layer.0.SelfAttention.q.weight");
+    if (c->layers > 1 && !kl_weights_find(w, second))
+        return kl_fail(d, KLING_ERROR_UNSUPPORTED, "'%s' is a T5 text encoder, as other models have it: Wan needs "
+                       "UMT5, whose layers have position biases of their own", kl_weights_path(w));
     return kl_config_check(d, kl_weights_path(w), c, NULL, NULL);
 }
 

@@ -126,6 +126,22 @@ const KlTensor *kl_weights_find(const KlWeights *w, const char *name)
     return e ? *e : NULL;
 }
 
+void kl_weights_reshape(KlWeights *w, const char *name, int ndim, const int64_t *shape)
+{
+    const KlTensor *t = kl_weights_find(w, name);
+    size_t have = 1, want = 1;
+
+    for (int i = 0; t && i < t->ndim; i++)
+        have *= (size_t)t->shape[i];    /* bounded by the bytes, which were checked */
+    for (int i = 0; i < ndim; i++)
+        if (!kl_mul_size(want, (size_t)shape[i], &want))
+            return;
+    if (!t || have != want || !t->bytes)
+        return;
+    w->t[t - w->t].ndim = ndim;
+    memcpy(w->t[t - w->t].shape, shape, (size_t)ndim * sizeof(*shape));
+}
+
 void kl_weights_drop_pages(KlWeights *w)
 {
     for (int i = 0; i < w->n_maps; i++)

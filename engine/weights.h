@@ -71,6 +71,8 @@ const KlTensor *kl_weights_find(const KlWeights *w, const char *name);
 /** Renames every tensor that a rule matches; drops `prefix` first where a name begins with it. A clash of two
  *  names is an error. */
 int  kl_weights_rename(KlDiag *d, KlWeights *w, const char *prefix, const KlRename *rules, int n_rules);
+/** Gives a tensor another shape of as many elements; one of another number is left as it is. */
+void kl_weights_reshape(KlWeights *w, const char *name, int ndim, const int64_t *shape);
 /** Tells the system that the pages will not be needed soon (madvise); they stay readable. */
 void kl_weights_drop_pages(KlWeights *w);
 

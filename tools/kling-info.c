@@ -226,14 +226,17 @@ static void describe_vae(json_t *o, KlDiag *d, const KlWeights *w)
 static int describe_part(json_t *o, KlDiag *d, KlWeights *w, const char *path)
 {
     const KlGgufValue *arch = kl_gguf_find(kl_weights_gguf(w), "general.architecture");
+    static const KlPart parts[] = { KL_PART_DIT, KL_PART_VAE, KL_PART_TEXT, KL_PART_IMAGE };
     int ret = 0;
 
-    for (int part = KL_PART_NB; part--; ) {
-        if ((ret = kl_names_canonical(d, w, (KlPart)part)) == KLING_ERROR_UNSUPPORTED)
+    for (size_t i = 0; i < KL_ARRAY_LEN(parts); i++) {
+        const KlPart part = parts[i];
+
+        if ((ret = kl_names_canonical(d, w, part)) == KLING_ERROR_UNSUPPORTED)
             break;                      /* known by name */
         if (ret < 0)
             continue;
-        set(o, "what", "%s", kl_part_name((KlPart)part));
+        set(o, "what", "%s", kl_part_name(part));
         if (part == KL_PART_DIT)
             describe_dit(o, d, w, path);
         else if (part == KL_PART_TEXT)
@@ -341,11 +344,14 @@ static void describe_parts(json_t *o, const KlingModelParams *p)
     json_t *parts = json_array();
 
     if (!kl_model_files_open(&d, &f, &desc, p)) {
-        const KlWeights *w[KL_PART_NB] = { [KL_PART_TEXT] = f.text, [KL_PART_DIT] = f.dit, [KL_PART_VAE] = f.vae };
+        const KlWeights *w[KL_PART_NB] = { [KL_PART_TEXT] = f.text, [KL_PART_DIT] = f.dit, [KL_PART_VAE] = f.vae,
+                                           [KL_PART_DIT_LOW] = f.dit_low, [KL_PART_IMAGE] = f.image };
 
         for (int i = 0; i < KL_PART_NB; i++) {
-            json_t *e = json_object();
+            json_t *e = w[i] ? json_object() : NULL;
 
+            if (!e)
+                continue;
             set(e, "part", "%s", kl_part_name((KlPart)i));
             set(e, "file", "%s", kl_weights_path(w[i]));
             set_form(e, w[i], kl_weights_path(w[i]));

@@ -13,6 +13,8 @@
 #include "engine/safetensors.h"
 #include "fuzz.h"
 
+static int fuzz_scaled;                 /* tensors that got one */
+
 static void use(const KlTensor *t, int n, const uint8_t *file, size_t size)
 {
     KlDiag d = { 0 };
@@ -53,6 +55,29 @@ static void use(const KlTensor *t, int n, const uint8_t *file, size_t size)
     kl_weights_close(&w);
 }
 
+/* The same file opened, so that scales go to their tensors. */
+static void use_scales(const uint8_t *file, size_t size)
+{
+    KlDiag d = { 0 };
+    KlWeights *w;
+    const KlTensor *t;
+    int n;
+
+    if (kl_weights_open(&d, &w, fuzz_file(file, size)) < 0) {
+        FUZZ_MUST(d.error[0]);
+        return;
+    }
+    t = kl_weights_all(w, &n);
+    for (int i = 0; i < n; i++) {
+        float *v;
+
+        if (!kl_weights_get_f32(&d, w, t[i].name, t[i].ndim, t[i].shape, &v))
+            free(v);
+        fuzz_scaled += t[i].scale != NULL;
+    }
+    kl_weights_close(&w);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const int framed = size && data[0] % 2;
@@ -74,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (!kl_safetensors_parse(&d, "fuzz", file, total, &t, &count)) {
         use(t, count, file, total);
+        use_scales(file, total);
         fuzz_accepted++;
     } else {
         FUZZ_MUST(d.error[0] && !t);
@@ -88,14 +114,19 @@ static const char good[] =
     "\1{\"__metadata__\":{\"format\":\"pt\"},"
     "\"shared.weight\":{\"dtype\":\"F16\",\"shape\":[4,2],\"data_offsets\":[0,16]},"
     "\"blocks.0.attn.q.weight\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[16,32]},"
-    "\"patch_embedding.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2,1,2,2],\"data_offsets\":[32,64]}}";
+    "\"patch_embedding.weight\":{\"dtype\":\"BF16\",\"shape\":[2,1,1,2,2],\"data_offsets\":[32,48]},"
+    "\"scaled_fp8\":{\"dtype\":\"F8_E4M3\",\"shape\":[0],\"data_offsets\":[48,48]},"
+    "\"a.scale_weight\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[48,52]},"
+    "\"b.weight_scale\":{\"dtype\":\"BF16\",\"shape\":[2,1],\"data_offsets\":[52,56]},"
+    "\"a.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[56,60]},"
+    "\"b.weight\":{\"dtype\":\"I8\",\"shape\":[2,2],\"data_offsets\":[60,64]}}";
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
     LLVMFuzzerTestOneInput((const uint8_t *)good, sizeof(good) - 1);
-    FUZZ_MUST(fuzz_accepted == 1);
+    FUZZ_MUST(fuzz_accepted == 1 && fuzz_scaled == 2);
     return 0;
 }
 

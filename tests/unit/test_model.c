@@ -11,6 +11,9 @@
 #include "tests/check.h"
 #include "tests/tiny_model.h"
 
+#define BAD KLING_ERROR_INVALID_DATA
+#define NOT KLING_ERROR_UNSUPPORTED
+
 static char dir[64];                    /* a folder of this run's own */
 static const char *build;
 static char last_log[1024];
@@ -248,6 +251,43 @@ static void test_ti2v_forms(void)
     same_as(in_dir("ti2v_repackaged/diffusion_models/wan2.1_t2v_synthetic.safetensors"), ti2v);
 }
 
+/* A transformer and a text encoder in GGUF, in f32, beside a VAE and a tokenizer. */
+static void test_gguf(void)
+{
+    REQUIRE(!shell("cp -r '%s/tiny' '%s/gguf' && cd '%s/gguf' && rm -r transformer text_encoder model_index.json", dir,
+                   dir, dir), "cp");
+    REQUIRE(!shell("'%s/bin/kling-quantize' '%s/tiny/transformer' '%s/gguf/wan2.1_t2v.gguf' --type f32 --quiet >"
+                   " /dev/null", build, dir, dir) &&
+            !shell("'%s/bin/kling-quantize' '%s/tiny/text_encoder' '%s/gguf/umt5-xxl-encoder.gguf' --type f32 --quiet >"
+                   " /dev/null", build, dir, dir), "kling-quantize failed");
+    REQUIRE(!shell("cd '%s' && sed 's/{/{ \"head_dim\": 12,/' tiny/kling.json > gguf/kling.json", dir), "sed");
+    same_as(in_dir("gguf/wan2.1_t2v.gguf"), in_dir("tiny"));
+    REQUIRE(!shell("cd '%s/gguf' && head -c 20000 umt5-xxl-encoder.gguf > x && mv x umt5-xxl-encoder.gguf", dir),
+            "cut");
+    refuses(&(KlingModelParams){ .model = in_dir("gguf/wan2.1_t2v.gguf") }, BAD, "umt5-xxl-encoder.gguf' is cut short");
+}
+
+/* A truncated LoRA, one for another model, and a model in place of one. */
+static void test_lora(void)
+{
+    KlingModelParams p = { .model = in_dir("tiny"), .lora = in_dir("cut.safetensors") };
+    KlModelDesc c;
+
+    REQUIRE(!shell("head -c 9000 tests/golden/data/lora_peft.safetensors > '%s/cut.safetensors'", dir), "cut");
+    refuses(&p, BAD, "cut.safetensors' is cut short");
+    p.lora = in_dir("tiny/vae");
+    refuses(&p, BAD, "is no LoRA for this transformer");
+    p.model = synthetic_model_path("odd");
+    REQUIRE(p.model, "kling-synth failed");
+    p.lora = "tests/golden/data/lora_peft.safetensors";
+    refuses(&p, BAD, "is for another model");
+    p.model = in_dir("tiny");
+    p.lora = "tests/golden/data/lora_peft.safetensors:high";
+    refuses(&p, KLING_ERROR_INVALID_ARG, "leave :high out");
+    p.lora = "tests/golden/data/lora_peft.safetensors:0.5";
+    opens(&p, &c);
+}
+
 static void test_spiece_not_bytes(void)
 {
     const KlingModelParams p = { .model = in_dir("rep2/diffusion_models/wan2.1_t2v_synthetic.safetensors") };
@@ -299,8 +339,6 @@ static int edit(const char *file, const char *key, const char *value)
     return ret;
 }
 
-#define BAD KLING_ERROR_INVALID_DATA
-#define NOT KLING_ERROR_UNSUPPORTED
 static const struct {
     const char *file, *key, *value;
     int status;
@@ -515,6 +553,8 @@ int main(void)
     RUN(test_original_sharded);
     RUN(test_repackaged);
     RUN(test_ti2v_forms);
+    RUN(test_gguf);
+    RUN(test_lora);
     RUN(test_spiece_not_bytes);
     RUN(test_half);
     RUN(test_overrides);

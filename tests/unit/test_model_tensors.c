@@ -31,6 +31,59 @@ static void test_shapes_dit(void)
     free(mem);
 }
 
+/* The kernel of the patches as converters to GGUF flatten it: [D, C * 4] or [D * C, 1, 2, 2]. */
+static void test_patch_flattened(void)
+{
+    static const struct {
+        int ndim;
+        int64_t shape[4];
+        bool restored;
+    } forms[] = { { 2, { 8, 64 }, true }, { 4, { 128, 1, 2, 2 }, true }, { 1, { 512 }, true },
+                  { 2, { 8, 66 }, false }, { 2, { 7, 64 }, false } };
+    static const float zeros[8 * 66];
+
+    for (size_t i = 0; i < KL_ARRAY_LEN(forms); i++) {
+        KlTensor t[] = {
+            { .name = "patch_embedding.weight", .ndim = forms[i].ndim, .data = zeros, .bytes = 4 },
+            { .name = "patch_embedding.bias", .ndim = 1, .shape = { 8 }, .data = zeros, .bytes = 32 },
+            { .name = "time_projection.1.weight", .ndim = 1, .shape = { 1 }, .data = zeros, .bytes = 4 },
+        };
+        KlDiag d = { 0 };
+        const KlTensor *got;
+        KlWeights *w;
+
+        for (int k = 0; k < forms[i].ndim; k++) {
+            t[0].shape[k] = forms[i].shape[k];
+            t[0].bytes *= (size_t)forms[i].shape[k];
+        }
+        REQUIRE(!kl_weights_borrow(&d, &w, t, 3, "a file") && !kl_names_canonical(&d, w, KL_PART_DIT), "%s", d.error);
+        got = kl_weights_find(w, "patch_embedding.weight");
+        CHECK(forms[i].restored ? got->ndim == 5 && got->shape[0] == 8 && got->shape[1] == 16 && got->shape[2] == 1 &&
+              got->shape[3] == 2 && got->shape[4] == 2 : got->ndim == forms[i].ndim, "%zu: %d dims", i, got->ndim);
+        kl_weights_close(&w);
+    }
+}
+
+/* The text encoder of another model: T5's layers share one position bias. */
+static void test_t5(void)
+{
+    static const KlRename away[] = {
+        { "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight", "elsewhere" } };
+    const KlTextEncoderConfig c = { .vocab = 9, .dim = 8, .heads = 2, .head_dim = 4, .ffn = 6, .layers = 2,
+                                    .rel_buckets = 32 };
+    KlTextEncoderConfig got;
+    KlDiag d = { 0 };
+    KlWeights *w;
+    void *mem;
+
+    REQUIRE(!synth_weights(SYNTH_TEXT_ENCODER, &c, 1, KL_F32, 1, &w, &mem), "synth_weights");
+    CHECK(!kl_shapes_text(&d, w, &got) && got.layers == 2, "%s", d.error);
+    REQUIRE(!kl_weights_rename(&d, w, NULL, away, 1), "%s", d.error);
+    CHECK(kl_shapes_text(&d, w, &got) == NOT && strstr(d.error, "Wan needs UMT5"), "%s", d.error);
+    kl_weights_close(&w);
+    free(mem);
+}
+
 static void test_shapes_vae(void)
 {
     static const struct {
@@ -175,6 +228,8 @@ static void test_original_names(const char *title, KlPart part)
 int main(void)
 {
     RUN(test_shapes_dit);
+    RUN(test_patch_flattened);
+    RUN(test_t5);
     RUN(test_shapes_vae);
     RUN(test_shapes_vae_patch);
     RUN(test_shapes_text);
