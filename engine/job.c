@@ -384,10 +384,10 @@ static int replace_prompt(KlingJob *job, const char **text, const char *fresh, i
         return kl_fail_memory(&job->diag, "the prompt", strlen(fresh) + 1);
     free((char *)*text);
     *text = copy;
+    if (job->rows[slot])                /* not so of a negative prompt without guidance: then nothing changes */
+        job->new_prompt = true;
     free(job->rows[slot]);
     job->rows[slot] = NULL;
-    if (!slot || job->params.guidance > 1)      /* without guidance the negative prompt is not used */
-        job->new_prompt = true;
     return KLING_OK;
 }
 
