@@ -17,7 +17,8 @@
  *
  * Statistics of pictures and not of latents: an affine change per colour can
  * only change colour, and is what a viewer would do by hand; latent channels
- * also carry structure.
+ * also carry structure. In plain C on host memory, where pictures lie by then:
+ * it is a few passes over what took teraflops to make.
  */
 #ifndef KL_DRIFT_H
 #define KL_DRIFT_H
