@@ -135,6 +135,8 @@ static int pictures(const KlModelDesc *desc)
 {
     if (!desc->dit.image_dim)
         return 0;
+    if (!desc->image.patch_px)          /* not known, for a transformer by itself */
+        return desc->dit.image_len ? 2 : 1;
     return desc->dit.image_len == 2 * kl_image_encoder_tokens(&desc->image) ? 2 : 1;
 }
 

@@ -14,6 +14,7 @@
 
 #include "engine/gguf.h"
 #include "engine/lora_internal.h"
+#include "engine/condition.h"
 #include "engine/model_internal.h"
 
 static void set(json_t *o, const char *key, const char *fmt, ...) KL_PRINTF(3, 4);
@@ -181,7 +182,14 @@ static void describe_dit(json_t *o, KlDiag *d, const KlWeights *w, const char *p
     char *file = home ? kl_path_join(d, home, "kling.json") : NULL;
     KlModelDesc desc = { 0 };
     KlPrefs prefs;
+    char *other = NULL;
+    bool is_low = false;
 
+    if (!kl_find_expert(d, path, &is_low, &other) && other) {
+        desc.boundary = -1;             /* by its name one of two */
+        set(o, "expert", is_low ? "low noise" : "high noise");
+        set(o, "other_expert", "%s", other);
+    }
     if (file && !kl_prefs_read(d, file, &prefs) && !kl_shapes_dit(d, w, prefs.head_dim, &desc.dit)) {
         kl_prefs_apply(&desc, &prefs, w, false, false);
         set(o, "kind", "%s", desc.kind);
@@ -190,6 +198,7 @@ static void describe_dit(json_t *o, KlDiag *d, const KlWeights *w, const char *p
     } else {
         set(o, "error", "%s", d->error);
     }
+    free(other);
     free(file);
     free(home);
 }
@@ -222,6 +231,19 @@ static void describe_vae(json_t *o, KlDiag *d, const KlWeights *w)
     set(o, "shape", "latents of %d channels, %d levels from %d", c.z_dim, c.levels, c.base_dim);
 }
 
+static void describe_image(json_t *o, KlDiag *d, const KlWeights *w)
+{
+    KlImageEncoderConfig c;
+
+    if (kl_shapes_image(d, w, 0, &c) < 0) {
+        set(o, "error", "%s", d->error);
+        return;
+    }
+    set(o, "kind", c.dim == 1280 && c.layers == 32 && c.patch_px == 14 ? "CLIP ViT-H/14" : "CLIP vision tower");
+    set(o, "shape", "%d layers of %d, %d heads, feed-forward %d, pictures of %dx%d in patches of %d", c.layers, c.dim,
+        c.heads, c.ffn, c.image_px, c.image_px, c.patch_px);
+}
+
 /* Of w, whose names become canonical; negative when it is none of the parts. */
 static int describe_part(json_t *o, KlDiag *d, KlWeights *w, const char *path)
 {
@@ -243,6 +265,8 @@ static int describe_part(json_t *o, KlDiag *d, KlWeights *w, const char *path)
             describe_text(o, d, w);
         else if (part == KL_PART_VAE)
             describe_vae(o, d, w);
+        else
+            describe_image(o, d, w);
         return 0;
     }
     if (arch && arch->type == KL_GGUF_STRING)
@@ -250,8 +274,8 @@ static int describe_part(json_t *o, KlDiag *d, KlWeights *w, const char *path)
     if (ret == KLING_ERROR_UNSUPPORTED)
         set(o, "error", "%s", d->error);
     else
-        set(o, "error", "neither a Wan transformer, its text encoder or VAE, nor a LoRA: its tensors have names of no "
-            "known layout");
+        set(o, "error", "neither a Wan transformer, its text or image encoder or VAE, nor a LoRA: its tensors have "
+            "names of no known layout");
     return -1;
 }
 
@@ -290,7 +314,7 @@ static void describe_info(json_t *o, const KlingModelInfo *i)
     } caps[] = {
         { KLING_CAP_TEXT, "text to video" }, { KLING_CAP_LEAD_IMAGE, "image to video" },
         { KLING_CAP_LEAD_CLIP, "extend a clip, of any length" }, { KLING_CAP_TRAIL_IMAGE, "arrive at a picture" },
-        { KLING_CAP_TRAIL_CLIP, "bridge two clips" },
+        { KLING_CAP_TRAIL_CLIP, "bridge two clips" }, { KLING_CAP_NEEDS_BOTH, "only with both" },
     };
     json_t *can = json_array(), *r = json_object();
 
@@ -306,6 +330,8 @@ static void describe_info(json_t *o, const KlingModelInfo *i)
     set(r, "fps", i->fps_den == 1 ? "%d" : "%d/%d", i->fps_num, i->fps_den);
     set_int(r, "steps", i->steps);
     set(r, "guidance", "%g", i->guidance);
+    if (i->guidance_low != i->guidance)
+        set(r, "guidance_low", "%g", i->guidance_low);
     set(r, "shift", "%g", i->shift);
     set(r, "sampler", i->sampler == KLING_SAMPLER_EULER ? "euler" : "unipc");
     json_object_set_new(o, "recommended", r);
@@ -326,7 +352,9 @@ static void describe_memory(json_t *o, const KlModelFiles *f, const KlModelDesc 
         const int F = 1 + (c->frames - 1) / t, R = c->height_px / s / c->dit.patch_h * c->dit.patch_h;
         const int W = c->width_px / s / c->dit.patch_w * c->dit.patch_w;
 
-        set_int(m, "denoise", (int64_t)kl_dit_session_bytes(dit, F, R, W));
+        if (c->condition.kind)
+            set_int(m, "encode", (int64_t)kl_condition_bytes(c, vae, W * s, R * s));
+        set_int(m, "denoise", (int64_t)(kl_dit_session_bytes(dit, F, R, W) + kl_condition_held_bytes(c, F, R, W)));
         set_int(m, "decode", (int64_t)kl_vae_decoder_bytes(vae, R, W));
         json_object_set_new(o, "memory_beside_weights", m);
         m = NULL;
@@ -347,6 +375,8 @@ static void describe_parts(json_t *o, const KlingModelParams *p)
         const KlWeights *w[KL_PART_NB] = { [KL_PART_TEXT] = f.text, [KL_PART_DIT] = f.dit, [KL_PART_VAE] = f.vae,
                                            [KL_PART_DIT_LOW] = f.dit_low, [KL_PART_IMAGE] = f.image };
 
+        if (desc.boundary)
+            set(o, "boundary", "%g", desc.boundary);
         for (int i = 0; i < KL_PART_NB; i++) {
             json_t *e = w[i] ? json_object() : NULL;
 
@@ -455,7 +485,8 @@ static void print_object(const json_t *o, int indent);
 
 static void print_member(const char *key, const json_t *v, int indent)
 {
-    const bool bytes = !strcmp(key, "bytes") || !strcmp(key, "denoise") || !strcmp(key, "decode");
+    const bool bytes = !strcmp(key, "bytes") || !strcmp(key, "denoise") || !strcmp(key, "decode") ||
+                       !strcmp(key, "encode");
     char label[64];
     size_t i;
     json_t *e;

@@ -45,12 +45,14 @@ static void use(const KlTensor *t, int n, const uint8_t *file, size_t size)
         KlTextEncoderConfig text;
         KlDitConfig dit;
         KlVaeConfig vae;
+        KlImageEncoderConfig image;
 
         if (kl_names_canonical(&d, w, (KlPart)part) < 0)
             continue;
         kl_shapes_text(&d, w, &text);
         kl_shapes_dit(&d, w, sum % 2 ? 0 : 4, &dit);
         kl_shapes_vae(&d, w, &vae);
+        kl_shapes_image(&d, w, sum % 2 ? 0 : 4, &image);
     }
     kl_weights_close(&w);
 }

@@ -50,6 +50,17 @@ expect gguf 0 "$tmp/q4.gguf" '^what +transformer$' '^form +GGUF, version 3$' '^d
 expect fp8 0 "$tmp/fp8.safetensors" '^what +text encoder$' '^dtypes +F8_E4M3' '^tokenizer +not inside'
 expect gguf_tokenizer 0 $data/gguf_text.gguf '^what +text encoder$' '^tokenizer +inside$'
 expect vae 0 "$tmp/diffusers/vae" '^what +VAE$' '^kind +Wan 2.1 VAE$'
+for m in flf2v i2v_experts; do
+    "$build/bin/kling-synth" tests/models/$m "$tmp/$m" 1 --names repackaged > /dev/null || exit 1
+done
+expect flf2v 0 "$tmp/flf2v/diffusion_models/wan2.1_i2v_synthetic.safetensors" '^kind +Wan FLF2V ' \
+    '^can +image to video, arrive at a picture, only with both' '^ +encode +[0-9.]+ MiB$' '^ +part +image encoder$'
+expect experts 0 "$tmp/i2v_experts/diffusion_models/wan2.2_low_noise_synthetic.safetensors" \
+    '^kind +Wan I2V of two experts ' '^boundary +0.9$' '^ +guidance low +3$' '^ +part +low-noise transformer$'
+expect image_encoder 0 "$tmp/flf2v/clip_vision/clip_vision_h.safetensors" '^error +the width 24 '
+rm "$tmp"/i2v_experts/vae/*
+expect expert 0 "$tmp/i2v_experts/diffusion_models/wan2.2_high_noise_synthetic.safetensors" '^what +transformer$' \
+    '^expert +high noise$' '^kind +Wan I2V of two experts ' '^missing +no VAE in'
 expect lora_kohya 0 $data/lora_kohya.safetensors '^what +LoRA$' '^dialect +kohya' '^rank +4$' '^alpha +yes$' \
     '^layers +20$'
 expect lora_whole 0 $data/lora_whole.safetensors '^what +LoRA$' '^dialect +original names, with whole changes$'
