@@ -5,10 +5,12 @@
  *
  * That the changes are the right ones is shown by tests/golden/test_lora.c.
  */
+#include <math.h>
 #include <unistd.h>
 
 #include "engine/lora.h"
 #include "tests/check.h"
+#include "tools/synth_model.h"
 
 #define BAD KLING_ERROR_INVALID_DATA
 #define NOT KLING_ERROR_UNSUPPORTED
@@ -239,6 +241,87 @@ static void test_low(void)              /* diffusers' name of the low-noise expe
     kl_weights_close(&w);
 }
 
+/* -- timesteps of their own per latent frame: the gate of every group -- */
+
+static const KlDitConfig small = { .dim = 24, .heads = 2, .head_dim = 12, .ffn = 40, .layers = 1, .in_ch = 4,
+                                   .out_ch = 4, .text_dim = 16, .text_len = 32, .freq_dim = 16, .patch_h = 2,
+                                   .patch_w = 2, .eps = 1e-6f };
+#define FRAMES 3
+#define Z_FLOATS (4 * FRAMES * 4 * 6)
+
+/* W += strength * rank for the files of write_lora(), all ones: in the block of memory behind w. */
+static void merge(const KlWeights *w, const char *name, float by)
+{
+    const KlTensor *t = kl_weights_find(w, name);
+    float *v = (float *)(uintptr_t)t->data;
+
+    for (size_t i = 0; i < t->bytes / sizeof(*v); i++)
+        v[i] += by;
+}
+
+/* v[Z_FLOATS] for frames at different timesteps, on the plain table. */
+static void forward(const KlWeights *w, float *v)
+{
+    const KlExecParams ep = { .threads = 1 };
+    const float t[FRAMES] = { 0, 400, 900 };
+    KlDiag d = { 0 };
+    KlDitSession *s = NULL;
+    KlDit *dit = NULL;
+    KlKernels k;
+    KlExec *ex;
+    float *z;
+
+    kl_kernels_init_ref(&k);
+    REQUIRE(k.exec_create(&k, &ex, &ep) >= 0, "no executor");
+    z = k.mem_alloc(ex, Z_FLOATS * sizeof(*z));
+    for (int i = 0; z && i < Z_FLOATS; i++)
+        z[i] = (float)(i * 29 % 31 - 15) / 16;
+    CHECK(z && !kl_dit_create(&d, &dit, &k, w, &small) && !kl_dit_session_create(dit, ex, &d, FRAMES, 4, 6, &s) &&
+          !kl_dit_set_context(s, &d, 0, z, 3) && !kl_dit_forward(s, &d, 0, z, t, v), "%s", d.error);
+    kl_dit_session_destroy(&s);
+    kl_dit_destroy(&dit);
+    k.mem_free(ex, z);
+    k.exec_destroy(&ex);
+}
+
+static void test_groups(void)
+{
+    static const char *const lora[] = {
+        "blocks.0.attn1.to_out.0.lora_A.weight 2x24", "blocks.0.attn1.to_out.0.lora_B.weight 24x2",
+        "blocks.0.ffn.net.2.lora_A.weight 3x40", "blocks.0.ffn.net.2.lora_B.weight 24x3",
+        "blocks.0.ffn.net.0.proj.diff 40x24", "blocks.0.attn1.to_v.diff 24x24", NULL };
+    float a[Z_FLOATS], b[Z_FLOATS], plain[Z_FLOATS];
+    double worst = 0, change = 0, scale = 0;
+    KlWeights *w[2];
+    void *mem[2];
+    KlDiag d = { 0 };
+    char spec[128];
+
+    write_lora("g.safetensors", lora);
+    snprintf(spec, sizeof(spec), "%s/g.safetensors:0.0625", dir);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(!synth_weights(SYNTH_DIT, &small, 1, KL_F32, 0, &w[i], &mem[i]), "synth_weights");
+    forward(w[0], plain);
+    REQUIRE(!kl_lora_attach(&d, w[0], spec, KL_EXPERT_ONLY), "%s", d.error);
+    merge(w[1], "blocks.0.attn1.to_out.0.weight", 0.0625f * 2);
+    merge(w[1], "blocks.0.ffn.net.2.weight", 0.0625f * 3);
+    merge(w[1], "blocks.0.ffn.net.0.proj.weight", 0.0625f);
+    merge(w[1], "blocks.0.attn1.to_v.weight", 0.0625f);
+    forward(w[0], a);
+    forward(w[1], b);
+    for (int i = 0; i < Z_FLOATS; i++) {
+        worst = fmax(worst, fabs((double)a[i] - b[i]));
+        change = fmax(change, fabs((double)a[i] - plain[i]));
+        scale = fmax(scale, fabs((double)b[i]));
+    }
+    /* a few roundings of f32 each, through one block */
+    CHECK(worst <= 1e-5 * scale && change > 0.05 * scale, "off by %g of %g, changed by %g", worst, scale, change);
+    for (int i = 0; i < 2; i++) {
+        kl_weights_close(&w[i]);
+        free(mem[i]);
+    }
+}
+
 int main(void)
 {
     char cmd[128];
@@ -253,6 +336,7 @@ int main(void)
     RUN(test_unmatched);
     RUN(test_values);
     RUN(test_low);
+    RUN(test_groups);
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
     return system(cmd) || check_exit();
 }

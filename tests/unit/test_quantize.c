@@ -161,8 +161,39 @@ static void test_back(size_t i)
     kl_weights_close(&b);
 }
 
+/* A LoRA of rank 4 on a gated layer, in bf16; its values are small multiples of 2^-9. */
+static void write_lora(const char *name)
+{
+    static const char *const half[] = { "A", "B" };
+    const int64_t n = 4 * 256;
+    char header[512];
+    int len = 0;
+    FILE *f = fopen(path(name), "wb");
+
+    for (int i = 0; i < 2; i++)
+        len += snprintf(header + len, sizeof(header) - (size_t)len, "%s\"transformer.blocks.0.attn1.to_out.0.lora_%s."
+                        "weight\":{\"dtype\":\"BF16\",\"shape\":[%d,%d],\"data_offsets\":[%d,%d]}", i ? "," : "{",
+                        half[i], i ? 256 : 4, i ? 4 : 256, (int)(2 * n * i), (int)(2 * n * (i + 1)));
+    len += snprintf(header + len, sizeof(header) - (size_t)len, "}");
+    while (len % 8)
+        header[len++] = ' ';
+    for (int i = 0; f && i < 8; i++)
+        fputc(i < 2 ? len >> 8 * i & 255 : 0, f);
+    if (f)
+        fwrite(header, 1, (size_t)len, f);
+    for (int64_t i = 0; f && i < 2 * n; i++) {
+        const float v = (float)((i * 37 + i / 256 * 11) % 101 - 50) / 512;
+        uint32_t u;
+
+        memcpy(&u, &v, sizeof(u));
+        fputc((int)(u >> 16 & 255), f);
+        fputc((int)(u >> 24), f);
+    }
+    CHECK(f && !fclose(f), "no LoRA");
+}
+
 /* One frame of the model with these parts; NULL when it fails. */
-static float *frame(const char *dit, const char *text)
+static float *frame(const char *dit, const char *text, const char *lora)
 {
     KlingContext *ctx = NULL;
     KlingModel *m = NULL;
@@ -177,6 +208,7 @@ static float *frame(const char *dit, const char *text)
     mp.text_encoder = text;
     mp.vae = path("@vae");
     mp.tokenizer = path("@tokenizer");
+    mp.lora = lora;
     if (!kling_context_create(&ctx, NULL) && !kling_model_open(ctx, &m, &mp)) {
         kling_params_default(m, &p);
         p.prompt = "a red ball";
@@ -194,28 +226,40 @@ static float *frame(const char *dit, const char *text)
     return out;
 }
 
-/* A clip with quantized weights is that with the same values in f32: 1e-3, as between any two ways to sum. */
-static void test_frames(size_t i)
+static double worst_of(const float *a, const float *b)
 {
-    char dit[64], f32[64], text[64];
-    float *a, *b;
     double worst = 0;
 
-    snprintf(dit, sizeof(dit), "dit_%s", types[i].type);
-    snprintf(f32, sizeof(f32), "dit_%s_f32", types[i].type);
-    snprintf(text, sizeof(text), "umt5_%s", types[i].type);
-    a = frame(path(dit), path(text));
-    b = frame(path(f32), path(text));
     for (int k = 0; a && b && k < 3 * 32 * 32; k++) {
         const double e = fabs((double)a[k] - b[k]);
 
         worst = e > worst || isnan(e) ? e : worst;
     }
+    return worst;
+}
+
+/* A clip with quantized weights is that with the same values in f32: 1e-3, as between any two ways to sum. With a
+ * LoRA over both, too. */
+static void test_frames(size_t i, const char *lora)
+{
+    char dit[64], f32[64], text[64];
+    float *a, *b, *c;
+    double worst;
+
+    snprintf(dit, sizeof(dit), "dit_%s", types[i].type);
+    snprintf(f32, sizeof(f32), "dit_%s_f32", types[i].type);
+    snprintf(text, sizeof(text), "umt5_%s", types[i].type);
+    a = frame(path(dit), path(text), lora);
+    b = frame(path(f32), path(text), lora);
+    c = frame(path(dit), path(text), NULL);
+    worst = worst_of(a, b);
+    CHECK(!lora || worst_of(a, c) > 0.01, "the LoRA changes nothing to speak of: %g", worst_of(a, c));
     /* with int8 weights the activations are rounded as well, which a random model does not forgive */
     CHECK(worst <= (types[i].dtype == KL_FT_I8 ? 0.1 : 1e-3), "worst %g", worst);
-    printf("# worst frame %s against f32: %.2e\n", types[i].type, worst);
+    printf("# worst frame %s against f32%s: %.2e\n", types[i].type, lora ? ", with a LoRA" : "", worst);
     free(a);
     free(b);
+    free(c);
 }
 
 static int files_in(const char *p)
@@ -277,6 +321,7 @@ static void test_interrupted(void)
 int main(void)
 {
     static const char *const what[] = { "transformer", "text_encoder" };
+    char lora[128];
 
     build = getenv("BUILD") ? getenv("BUILD") : "build";
     model = synthetic_model_path("wide");
@@ -285,6 +330,8 @@ int main(void)
         printf("not ok test_quantize: no model or no folder\n");
         return 1;
     }
+    snprintf(lora, sizeof(lora), "%s/lora.safetensors:3", dir);
+    NAMED("write_lora", write_lora("lora.safetensors"));
     for (size_t i = 0; i < KL_ARRAY_LEN(types); i++) {
         char name[64];
 
@@ -295,7 +342,9 @@ int main(void)
         snprintf(name, sizeof(name), "test_%s_back", types[i].type);
         NAMED(name, test_back(i));
         snprintf(name, sizeof(name), "test_%s_frames", types[i].type);
-        NAMED(name, test_frames(i));
+        NAMED(name, test_frames(i, NULL));
+        snprintf(name, sizeof(name), "test_%s_lora", types[i].type);
+        NAMED(name, test_frames(i, lora));
     }
     RUN(test_refused);
     RUN(test_interrupted);
