@@ -8,23 +8,23 @@ import numpy as np
 import segment
 import shape
 
+BANDS = 4                               # of the picture's height: waves must not drown what lies above them
 STEP = 8                                # frames between those that the camera's movement is measured from
 
 
 # -- the camera ---------------------------------------------------------------------------------------------------
 
 def _residual(a, b, keep_a, keep_b, rows, cols):
-    """Mean difference of a, every other pixel, and of b taken at (rows, cols), which may lie outside; where both show
-    background."""
+    """Mean difference, in each of BANDS bands of height, of a, every other pixel, and of b taken at (rows, cols), which
+    may lie outside; where both show background. NaN where that is hardly anywhere."""
     h, w = b.shape[:2]
     inside_y, inside_x = (rows >= 0) & (rows < h), (cols >= 0) & (cols < w)
     r, c = np.clip(rows, 0, h - 1), np.clip(cols, 0, w - 1)
     ok = keep_a & keep_b[r][:, c] & inside_y[:, None] & inside_x[None]
-    n = ok.sum()
-    if n < 0.2 * ok.size:
-        return np.nan
-    d = np.minimum(np.abs(a - b[r][:, c]).sum(-1), 60.0)
-    return float((d * ok).sum() / n)
+    d = np.minimum(np.abs(a - b[r][:, c]).sum(-1), 60.0) * ok
+    edge = np.linspace(0, len(rows), BANDS + 1).astype(int)[:-1]
+    n = np.add.reduceat(ok.sum(1), edge)
+    return np.where(n < 0.15 * ok.size / BANDS, np.nan, np.add.reduceat(d.sum(1), edge) / np.maximum(n, 1))
 
 
 def camera_curves(clip, free, pairs=4):
@@ -38,15 +38,16 @@ def camera_curves(clip, free, pairs=4):
     f = clip.astype(np.float32)
     f = (f + np.roll(f, 1, 1) + np.roll(f, 1, 2) + np.roll(np.roll(f, 1, 1), 1, 2)) / 4
     ys, xs = np.arange(0, h, 2), np.arange(0, w, 2)
-    total_s, total_z = np.zeros(len(shifts)), np.zeros(len(zooms))
+    total_s, total_z = np.zeros((len(shifts), BANDS)), np.zeros((len(zooms), BANDS))
     for k in range(pairs):
         a = min(k * STEP, t - 1 - STEP)
         args = (f[a, ::2, ::2], f[a + STEP], free[a, ::2, ::2], free[a + STEP])
         total_s += [_residual(*args, ys, xs + s) for s in shifts]
         total_z += [_residual(*args, np.rint((ys - (h - 1) / 2) * z + (h - 1) / 2).astype(int),
                               np.rint((xs - (w - 1) / 2) * z + (w - 1) / 2).astype(int)) for z in zooms]
-    base = total_s[most] + 0.5
-    return shifts, (total_s + 0.5) / base, zooms, (total_z + 0.5) / base
+    base = total_s[most] + 2.0
+    curves = [np.nan_to_num((v + 2.0) / base, nan=1.0).mean(1) for v in (total_s, total_z)]
+    return shifts, curves[0], zooms, curves[1]
 
 
 class Still:
@@ -58,11 +59,10 @@ class Camera:
     """name: one of static, pan left, pan right, zoom in, zoom out; shift: units per frame that the picture moves right;
     rate: factor per frame by which it grows."""
 
-    def __init__(self, clip, free, gain=0.86):
+    def __init__(self, clip, free, gain=0.92):
         self.name, self.shift, self.rate = "static", 0.0, 1.0
         shifts, cs, zooms, cz = camera_curves(clip, free)
         short = min(clip.shape[1:3])
-        cs, cz = np.nan_to_num(cs, nan=9.0), np.nan_to_num(cz, nan=9.0)
         s, z = int(cs.argmin()), int(cz.argmin())
         move, grow = shifts[s] * 2.0 / short, np.log(zooms[z])
         if min(cs[s], cz[z]) > gain:
