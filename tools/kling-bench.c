@@ -207,6 +207,8 @@ static int vae_clip(Bench *b, const KlVae *vae, const KlVaeConfig *cfg, int widt
     bench_print_rate(b, what, later, kl_vae_decode_flops(dec));
     bench_print_ops(b, at.wall);
     printf("  its first frame %8.3f s; a clip of %d frames %8.3f s\n", first.wall, n + 1, first.wall + later.wall);
+    printf("  decoding was said to hold %.2f GiB beside the weights\n",
+           (double)kl_vae_decoder_bytes(vae, R, W) / GIB);
     ret = 0;
 end:
     kl_vae_decoder_destroy(&dec);
