@@ -160,6 +160,27 @@ static void test_expert_names(void)
     }
 }
 
+/* A LoRA goes to both experts, or to the one that it names. */
+static void test_expert_lora(void)
+{
+    static const struct { const char *to; bool high, low; } t[] = { { "", 1, 1 }, { ":high", 1, 0 }, { ":low", 0, 1 } };
+
+    for (size_t i = 0; i < KL_ARRAY_LEN(t); i++) {
+        char spec[128];
+        const KlingModelParams p = { .model = synthetic_model_path("experts"), .lora = spec };
+        KlDiag d = { 0 };
+        KlModelFiles f;
+        KlModelDesc c;
+        int64_t rank;
+
+        snprintf(spec, sizeof(spec), "tests/golden/data/lora_original.safetensors:0.5%s", t[i].to);
+        REQUIRE(!kl_model_files_open(&d, &f, &c, &p), "%s", d.error);
+        CHECK(kl_weights_max_rank(f.dit, &rank) == t[i].high && kl_weights_max_rank(f.dit_low, &rank) == t[i].low,
+              "'%s' went elsewhere", t[i].to);
+        kl_model_files_close(&f);
+    }
+}
+
 /* -- parts that do not fit -- */
 
 #define SED(file, from, to) "sed -i 's/" from "/" to "/' " file "/config.json"
@@ -322,6 +343,7 @@ int main(void)
     }
     RUN(test_low_noise_file);
     RUN(test_expert_names);
+    RUN(test_expert_lora);
     for (size_t i = 0; i < KL_ARRAY_LEN(misfits); i++) {
         snprintf(name, sizeof(name), "test_misfit_%s", misfits[i].name);
         NAMED(name, test_misfit(i));
