@@ -246,7 +246,8 @@ static int alloc_pictures(KlingContinuation *k)
         if ((ret = ff_kling_picture_alloc(&k->queue[i], k->width_px, k->height_px)) < 0)
             return ret;
     if ((ret = ff_kling_picture_alloc(&k->prev, k->width_px, k->height_px)) < 0 ||
-        (ret = ff_kling_picture_alloc(&k->next, k->width_px, k->height_px)) < 0)
+        (ret = ff_kling_picture_alloc(&k->next, k->width_px, k->height_px)) < 0 ||
+        (ret = ff_kling_picture_alloc(&k->full, k->width_px, k->height_px)) < 0)
         return ret;
     return ff_kling_picture_alloc(&k->mixed, k->width_px, k->height_px);
 }
@@ -308,6 +309,9 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
     ff_kling_picture_free(&k->prev);
     ff_kling_picture_free(&k->next);
     ff_kling_picture_free(&k->mixed);
+    ff_kling_picture_free(&k->full);
+    ff_kling_still_free(&k->lead_still);
+    ff_kling_still_free(&k->trail_still);
     ff_kling_fit_free(&k->fit);
     av_frame_free(&k->like);
     *k = (KlingContinuation){ .resample = resample };
@@ -315,24 +319,31 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
 
 /* ---- its pictures ------------------------------------------------------------------------------------------ */
 
-/* The decoded counterparts of known pictures come first, or last. */
-static int measure(AVFilterContext *ctx, KlingSeamEnd *e, const KlingPicture *known, int nb, int from, int to,
-                   const char *where)
+/* The decoded counterparts of known pictures come first, or last. Colour is measured on some next to the new ones, what
+ * stands still on the nearest. */
+static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingStill *still, const KlingPicture *known, int nb,
+                   int trail)
 {
     const KlingFrame *f;
     int ret;
 
     for (int i = 0; i < nb; i++) {
-        if ((ret = ff_kling_clip_next(ctx, &f)) <= 0)
-            return ret < 0 ? ret : AVERROR_BUG;
-        if (i >= from && i < to)
+        const int distance = trail ? i : nb - 1 - i;
+
+        if ((ret = ff_kling_clip_next(ctx, &f)) < 0)
+            return ret;
+        if (!ret)                       /* a small window has taken less of a trail */
+            break;
+        if (distance < SEAM_PAIRS)
             ff_kling_seam_add(e, &known[i], f->data, f->stride);
+        if (!distance && (ret = ff_kling_still_set(still, &known[i], f->data, f->stride)) < 0)
+            return ret;
     }
     ff_kling_seam_solve(e);
-    av_log(ctx, AV_LOG_VERBOSE, "colour %s: gain %.3f %.3f %.3f, offset %+.2f %+.2f %+.2f of 255, from %d "
-           "pictures\n", where, e->gain[0], e->gain[1], e->gain[2], e->offset[0] * 255, e->offset[1] * 255,
-           e->offset[2] * 255, e->nb);
-    return 0;
+    av_log(ctx, AV_LOG_VERBOSE, "colour %s: gain %.3f %.3f %.3f, offset %+.2f %+.2f %+.2f of 255, from %d pictures\n",
+           trail ? "before the trail" : "after the seam", e->gain[0], e->gain[1], e->gain[2], e->offset[0] * 255,
+           e->offset[1] * 255, e->offset[2] * 255, e->nb);
+    return ff_kling_still_solve(still, e);
 }
 
 static void copy_picture(KlingPicture *dst, const float *const src[3], ptrdiff_t stride)
@@ -349,8 +360,7 @@ static int prepare(AVFilterContext *ctx, KlingContinuation *k)
 
     if (k->prepared)
         return 0;
-    if ((ret = measure(ctx, &k->lead_end, k->lead, k->nb_lead, k->nb_lead - SEAM_PAIRS, k->nb_lead,
-                       "after the seam")) < 0)
+    if ((ret = measure(ctx, &k->lead_end, &k->lead_still, k->lead, k->nb_lead, 0)) < 0)
         return ret;
     FFSWAP(KlingPicture, k->prev, k->lead[k->nb_lead - 1]);     /* picture 0 */
     free_pictures(&k->lead, &k->nb_lead);
@@ -374,11 +384,34 @@ static int fill_queue(AVFilterContext *ctx, KlingContinuation *k)
         k->step_ms = f->step_ms;
         k->nb_queued++;
         if (++k->nb_read == k->time.pictures && k->nb_trail &&
-            (ret = measure(ctx, &k->trail_end, k->trail, k->nb_trail, 0, SEAM_PAIRS,
-                           "before the trail")) < 0)
+            (ret = measure(ctx, &k->trail_end, &k->trail_still, k->trail, k->nb_trail, 1)) < 0)
             return ret;
     }
     return 0;
+}
+
+/* Adds what stands still at one end to p, from the decoded picture. */
+static void keep_still(KlingContinuation *k, KlingStill *still, const KlingSeamEnd *e, KlingPicture *p,
+                       const KlingPicture *decoded, int for_good, double part)
+{
+    ff_kling_still_look(still, decoded, for_good);
+    if (!still->any || part <= 0)
+        return;
+    copy_picture(&k->full, (const float *const *)decoded->data, decoded->width_px);
+    ff_kling_seam_apply(e, e, &k->full, 1, 0);
+    ff_kling_still_apply(still, p, &k->full, part);
+}
+
+/* Picture i, decoded in next, becomes what is shown. */
+static void correct(KlingContinuation *k, int i)
+{
+    const double trail_part = k->nb_trail ? ff_kling_seam_fade(k->time.pictures + 1 - i, k->fade) : 0;
+
+    copy_picture(&k->mixed, (const float *const *)k->next.data, k->width_px);
+    ff_kling_seam_apply(&k->lead_end, &k->trail_end, &k->next, ff_kling_seam_fade(i, k->fade), trail_part);
+    keep_still(k, &k->lead_still, &k->lead_end, &k->next, &k->mixed, 1, 1 - trail_part);
+    if (trail_part > 0)
+        keep_still(k, &k->trail_still, &k->trail_end, &k->next, &k->mixed, 0, trail_part);
 }
 
 /* Picture at + 1 into next. */
@@ -398,8 +431,7 @@ static int load_next(AVFilterContext *ctx, KlingContinuation *k)
         FFSWAP(KlingPicture, k->next, k->queue[k->first]);
         k->first = (k->first + 1) % k->nb_slots;
         k->nb_queued--;
-        ff_kling_seam_apply(&k->lead_end, &k->trail_end, &k->next, ff_kling_seam_fade(i, k->fade),
-                            k->nb_trail ? ff_kling_seam_fade(k->time.pictures + 1 - i, k->fade) : 0);
+        correct(k, i);
     }
     k->has_next = 1;
     return 0;

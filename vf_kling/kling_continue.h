@@ -27,12 +27,14 @@ typedef struct KlingContinuation {
     KlingPicture *lead, *trail;         /* the real ones, in order of time */
     int nb_lead, nb_trail;
     KlingSeamEnd lead_end, trail_end;
+    KlingStill lead_still, trail_still;
     int fade;                           /* pictures that the correction's map fades over */
     KlingPicture *queue;                /* a ring of nb_slots: pictures come, not yet corrected */
     int nb_slots, first, nb_queued;
     int nb_read;                        /* new pictures that have come */
     int prepared;                       /* the lead's decoded pictures have come */
     KlingPicture prev, next, mixed;     /* picture `at`, the one after it when has_next, what lies between */
+    KlingPicture full;                  /* scratch */
     int at, has_next;
     double step_ms;
 } KlingContinuation;

@@ -1,5 +1,5 @@
 /*
- * Colour across the seam between footage and generated pictures.
+ * Colour and detail across the seam between footage and generated pictures.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -17,6 +17,8 @@
 
 #define GAIN_MAX 2.0
 #define MAP_MAX  0.125
+#define SAME     (2 / 255.0f)           /* a difference up to this is the model's own unrest */
+#define MOVED    (8 / 255.0f)
 #define FLAT     (0.5 / 255)            /* neighbours that differ by less tell nothing about contrast */
 
 int ff_kling_picture_alloc(KlingPicture *p, int width_px, int height_px)
@@ -161,4 +163,111 @@ void ff_kling_seam_apply(const KlingSeamEnd *lead, const KlingSeamEnd *trail, Kl
             apply_row(p->data[c] + (ptrdiff_t)y * p->width_px, p->width_px, add, gain, offset);
         }
     }
+}
+
+/* ---- what stands still ------------------------------------------------------------------------------------- */
+
+void ff_kling_still_free(KlingStill *s)
+{
+    ff_kling_picture_free(&s->seen);
+    ff_kling_picture_free(&s->rest);
+    av_freep(&s->keep);
+    av_freep(&s->work);
+    av_freep(&s->blurred);
+    *s = (KlingStill){ 0 };
+}
+
+int ff_kling_still_set(KlingStill *s, const KlingPicture *real, const float *const decoded[3], long stride)
+{
+    const size_t n = (size_t)real->width_px * real->height_px;
+
+    ff_kling_still_free(s);
+    if (ff_kling_picture_alloc(&s->seen, real->width_px, real->height_px) < 0 ||
+        ff_kling_picture_alloc(&s->rest, real->width_px, real->height_px) < 0 ||
+        !(s->keep = av_calloc(n, sizeof(*s->keep))) || !(s->work = av_calloc(n, sizeof(*s->work))) ||
+        !(s->blurred = av_calloc(n, sizeof(*s->blurred)))) {
+        ff_kling_still_free(s);
+        return AVERROR(ENOMEM);
+    }
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < real->height_px; y++)
+            memcpy(s->seen.data[c] + (ptrdiff_t)y * real->width_px, decoded[c] + (ptrdiff_t)y * stride,
+                   real->width_px * sizeof(*s->keep));
+    memcpy(s->rest.data[0], real->data[0], 3 * n * sizeof(*s->keep));
+    return 0;
+}
+
+int ff_kling_still_solve(KlingStill *s, const KlingSeamEnd *e)
+{
+    const size_t n = (size_t)s->seen.width_px * s->seen.height_px;
+    KlingPicture corrected;
+
+    if (!s->keep)
+        return 0;
+    if (ff_kling_picture_alloc(&corrected, s->seen.width_px, s->seen.height_px) < 0)
+        return AVERROR(ENOMEM);
+    memcpy(corrected.data[0], s->seen.data[0], 3 * n * sizeof(*s->keep));
+    ff_kling_seam_apply(e, e, &corrected, 1, 0);
+    for (size_t i = 0; i < 3 * n; i++)
+        s->rest.data[0][i] -= corrected.data[0][i];
+    for (size_t i = 0; i < n; i++)
+        s->keep[i] = 1;
+    s->any = 1;
+    ff_kling_picture_free(&corrected);
+    return 0;
+}
+
+/* Means over 2 r + 1 values, fewer at the ends; n of them, `step` apart. dst is not src. */
+static void box(float *dst, const float *src, int n, ptrdiff_t step, int r)
+{
+    double sum = 0;
+    int nb = 0;
+
+    for (int i = -r; i < n; i++) {
+        if (i + r < n) {
+            sum += src[(i + r) * step];
+            nb++;
+        }
+        if (i - r - 1 >= 0) {
+            sum -= src[(i - r - 1) * step];
+            nb--;
+        }
+        if (i >= 0)
+            dst[i * step] = sum / nb;
+    }
+}
+
+void ff_kling_still_look(KlingStill *s, const KlingPicture *decoded, int for_good)
+{
+    const int w = decoded->width_px, h = decoded->height_px, r = FFMAX(FFMIN(w, h) / 64, 1);
+    const size_t n = (size_t)w * h;
+
+    if (!s->keep || (for_good && !s->any))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        s->work[i] = 0;
+        for (int c = 0; c < 3; c++)
+            s->work[i] += fabsf(decoded->data[c][i] - s->seen.data[c][i]) / 3;
+    }
+    for (int y = 0; y < h; y++)
+        box(s->blurred + (ptrdiff_t)y * w, s->work + (ptrdiff_t)y * w, w, 1, r);
+    for (int x = 0; x < w; x++)
+        box(s->work + x, s->blurred + x, h, w, r);
+    s->any = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float t = av_clipf((MOVED - s->work[i]) / (MOVED - SAME), 0, 1);
+        const float still = t * t * (3 - 2 * t);
+
+        s->keep[i] = for_good ? FFMIN(s->keep[i], still) : still;
+        s->any |= s->keep[i] > 0;
+    }
+}
+
+void ff_kling_still_apply(const KlingStill *s, KlingPicture *p, const KlingPicture *full, double part)
+{
+    const size_t n = (size_t)p->width_px * p->height_px;
+
+    for (int c = 0; c < 3; c++)
+        for (size_t i = 0; i < n; i++)
+            p->data[c][i] += part * s->keep[i] * (full->data[c][i] + s->rest.data[c][i] - p->data[c][i]);
 }

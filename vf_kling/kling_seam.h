@@ -1,5 +1,5 @@
 /*
- * Colour across the seam between footage and generated pictures.
+ * Colour and detail across the seam between footage and generated pictures.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
@@ -55,5 +55,33 @@ void ff_kling_seam_apply(const KlingSeamEnd *lead, const KlingSeamEnd *trail, Kl
 /** How much of a map is left at `distance` pictures from the known one when it fades over `length`: half a period of
  *  a cosine. */
 double ff_kling_seam_fade(int distance, int length);
+
+/* ---- what stands still ----------------------------------------------------------------------------------- */
+
+/** What is known at one end of detail that stands still. Colour matched, a decoded picture still lacks what the VAE
+ *  lost: grain, fine lines, sharp edges. Where nothing has moved since the known picture, the difference between the
+ *  real and the decoded one is added to the new picture as well, so that a still background goes on as it was. What has
+ *  moved is told from decoded pictures alone, which have the same losses. Zeroed memory is a fresh one. */
+typedef struct KlingStill {
+    KlingPicture seen;                  /* the known picture nearest to the seam, as it was decoded */
+    KlingPicture rest;                  /* what it lacks, once its colour is corrected in full */
+    float *keep;                        /* per pixel: how much of rest is added, 0..1 */
+    float *work, *blurred;              /* scratch, of a plane */
+    int any;                            /* whether keep has more than zeroes */
+} KlingStill;
+
+/** Takes a known picture, real and decoded (planes with this stride in floats). 0 or AVERROR(ENOMEM). */
+int  ff_kling_still_set(KlingStill *s, const KlingPicture *real, const float *const decoded[3], long stride);
+/** After ff_kling_seam_solve(e) of the same end. 0 or AVERROR(ENOMEM). */
+int  ff_kling_still_solve(KlingStill *s, const KlingSeamEnd *e);
+void ff_kling_still_free(KlingStill *s);
+
+/** Looks where a new picture, as it was decoded, still is as the known one: the difference, averaged over a few pixels
+ *  and the channels, counts in full up to 2/255 and not at all from 8/255. for_good: what has moved once does not come
+ *  back; pictures are then looked at in order, away from the known one. */
+void ff_kling_still_look(KlingStill *s, const KlingPicture *decoded, int for_good);
+/** p, a new picture with its colour corrected, becomes `full` plus what it lacks there, in this part. full: the same
+ *  picture with its colour corrected in full, as next to the known one. */
+void ff_kling_still_apply(const KlingStill *s, KlingPicture *p, const KlingPicture *full, double part);
 
 #endif /* AVFILTER_KLING_SEAM_H */

@@ -25,4 +25,5 @@ program() {
 program lavfi_api "$MODEL"
 program extend_api "$GO"
 program parts
+program seam
 done_testing

@@ -79,7 +79,7 @@ expect extend_properties "$(grep -E 'n: *(9|10) ' "$log" | grep -Eo '(fmt|sar|s|
 ff -f lavfi -i "$src=64x48" -vf "kling_extend=$go:prompt=red:frames=2,metadata=print:file=$tmp/meta" -f null -
 expect extend_metadata "$(grep -c 'lavfi.kling.prompt=red' "$tmp/meta")" 2
 
-# colour is matched on the last four of the known pictures, decoded; how well is shown in parts.c
+# colour is matched on the last four of the known pictures, decoded; how well is shown in seam.c
 ff -v verbose -f lavfi -i "$src=64x48" -vf "kling_extend=$go:frames=3" -f null -
 n='[-+0-9.]+ [-+0-9.]+ [-+0-9.]+'
 logged extend_colour "colour after the seam: gain $n, offset $n of 255, from 4 pictures"
@@ -143,6 +143,9 @@ no extend_model     'nowhere' "$go:model=$tmp/nowhere"
 no extend_duration_huge 'duration is too long|frames' "$go:duration=9000000000000"
 go_json 32 17 5 0
 no extend_loop_trail 'cannot arrive at a given picture; loop=1 needs' "$go:loop=1"
+# windows of four latent frames, two of them known before, take four pictures of a trail, not eight
+go_json 32 13 5 8
+passes extend_short_trail 20 "$src=64x48" "kling_extend=$go:frames=20:loop=1"
 go_json 32 17 1 0
 no extend_image_only 'longer than one clip|too long' "$go:frames=200"
 passes extend_image_model 5 "$src=64x48" "kling_extend=$go:frames=5"

@@ -1,5 +1,5 @@
 /*
- * The parts of kling_extend and kling_bridge that compute without a model: colour, time, size and format, history.
+ * Parts of kling_extend and kling_bridge that compute without a model: time, size and format, history.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -9,15 +9,11 @@
 
 #include <libavfilter/kling_fit.h>
 #include <libavfilter/kling_history.h>
-#include <libavfilter/kling_seam.h>
 #include <libavfilter/kling_time.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 
 #include "../check.h"
-
-#define W 52
-#define H 38
 
 /* What a test cannot go on without. */
 static void need(int cond)
@@ -26,54 +22,6 @@ static void need(int cond)
         fprintf(stderr, "out of memory\n");
         exit(2);
     }
-}
-
-static double noise(unsigned *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return (*state >> 8) / (double)(1 << 24);
-}
-
-/* A smooth scene with some grain, another one for each seed. */
-static void scene(KlingPicture *p, unsigned seed)
-{
-    unsigned s = seed;
-
-    for (int c = 0; c < 3; c++)
-        for (int y = 0; y < p->height_px; y++)
-            for (int x = 0; x < p->width_px; x++)
-                p->data[c][y * p->width_px + x] = 0.45 + 0.2 * sin(0.11 * x + 0.3 * seed + c) *
-                                                  cos(0.09 * y + c) + 0.05 * (noise(&s) - 0.5);
-}
-
-typedef double (*Distort)(double v, int c, int x, int y);
-
-static double shift(double v, int c, int x, int y)
-{
-    return v * (0.9 + 0.05 * c) + 0.03 * (c - 1) + 0 * (x + y);
-}
-
-static double vignette(double v, int c, int x, int y)
-{
-    return v + 0.05 * x / W - 0.04 * y / H + 0 * c;
-}
-
-static double grain(double v, int c, int x, int y)
-{
-    return v + ((x + y) % 2 ? 0.1 : -0.1) + 0 * c;
-}
-
-static double nothing(double v, int c, int x, int y)
-{
-    return v + 0 * (c + x + y);
-}
-
-static void distort(KlingPicture *dst, const KlingPicture *src, Distort fn)
-{
-    for (int c = 0; c < 3; c++)
-        for (int y = 0; y < H; y++)
-            for (int x = 0; x < W; x++)
-                dst->data[c][y * W + x] = fn(src->data[c][y * W + x], c, x, y);
 }
 
 /* The worst difference, but for a border of so many pixels. */
@@ -86,116 +34,6 @@ static double worst_inside(const KlingPicture *a, const KlingPicture *b, int bor
             for (int x = border; x < a->width_px - border; x++)
                 w = fmax(w, fabs(a->data[c][y * a->width_px + x] - b->data[c][y * a->width_px + x]));
     return w;
-}
-
-static double worst(const KlingPicture *a, const KlingPicture *b)
-{
-    return worst_inside(a, b, 0);
-}
-
-/* What a decoder with this distortion leaves of a new picture after the correction: the worst pixel. */
-static double corrected(Distort fn, double lead_map, int pairs)
-{
-    KlingPicture real, seen;
-    KlingSeamEnd e = { 0 };
-    double w;
-
-    need(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&seen, W, H) >= 0);
-    for (int i = 0; i < pairs; i++) {
-        scene(&real, i);
-        distort(&seen, &real, fn);
-        ff_kling_seam_add(&e, &real, (const float *const *)seen.data, W);
-    }
-    ff_kling_seam_solve(&e);
-    scene(&real, 99);
-    distort(&seen, &real, fn);
-    ff_kling_seam_apply(&e, &e, &seen, lead_map, 0);
-    w = worst(&real, &seen);
-    ff_kling_picture_free(&real);
-    ff_kling_picture_free(&seen);
-    return w;
-}
-
-static void test_seam_identity(void)
-{
-    CHECK(corrected(nothing, 1, 3) == 0, "a model without error is corrected");
-    CHECK(corrected(nothing, 0, 3) == 0);
-    CHECK(corrected(nothing, 1, 0) == 0, "nothing known, yet corrected");
-}
-
-static void test_seam_shift(void)
-{
-    /* gain and offset are found exactly but for float */
-    CHECK(corrected(shift, 0, 3) < 1e-5, "%g", corrected(shift, 0, 3));
-    CHECK(corrected(shift, 1, 3) < 1e-5, "%g", corrected(shift, 1, 3));
-}
-
-static void test_seam_map(void)
-{
-    /* within a cell of 3 pixels the gradient is 0.05 * 3 / W; at the borders the map is flat for half a cell more */
-    CHECK(corrected(vignette, 1, 3) < 0.012, "%g", corrected(vignette, 1, 3));
-    CHECK(corrected(vignette, 0, 3) > 0.03, "%g: gain and offset alone cannot", corrected(vignette, 0, 3));
-}
-
-static void test_seam_grain(void)
-{
-    /* cells of an odd number of pixels keep 1/9 of the grain in their mean; a gain of the pixels would be 0.8 */
-    CHECK(fabs(corrected(grain, 0, 3) - 0.1) < 0.01, "%g", corrected(grain, 0, 3));
-}
-
-static void test_seam_limits(void)
-{
-    KlingPicture real, seen;
-    KlingSeamEnd e = { 0 };
-
-    REQUIRE(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&seen, W, H) >= 0);
-    scene(&real, 1);
-    for (int i = 0; i < 3 * W * H; i++)
-        seen.data[0][i] = 0.5;
-    ff_kling_seam_add(&e, &real, (const float *const *)seen.data, W);
-    ff_kling_seam_solve(&e);
-    for (int c = 0; c < 3; c++) {
-        CHECK(e.gain[c] == 1, "a flat picture has no contrast to match: %g", e.gain[c]);
-        for (int i = 0; i < KLING_SEAM_CELLS * KLING_SEAM_CELLS; i++)
-            CHECK(fabsf(e.map.v[c][i / KLING_SEAM_CELLS][i % KLING_SEAM_CELLS]) <= 0.125f);
-    }
-    e = (KlingSeamEnd){ 0 };
-    for (int i = 0; i < 3 * W * H; i++)
-        seen.data[0][i] = 0.5 + 0.1 * (real.data[0][i] - 0.5);
-    ff_kling_seam_add(&e, &real, (const float *const *)seen.data, W);
-    ff_kling_seam_solve(&e);
-    CHECK(e.gain[1] == 2, "gain %g", e.gain[1]);
-    ff_kling_picture_free(&real);
-    ff_kling_picture_free(&seen);
-}
-
-static void test_seam_trail(void)
-{
-    KlingPicture real, seen;
-    KlingSeamEnd lead = { 0 }, trail = { 0 };
-
-    REQUIRE(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&seen, W, H) >= 0);
-    scene(&real, 1);
-    ff_kling_seam_add(&lead, &real, (const float *const *)real.data, W);
-    distort(&seen, &real, shift);
-    ff_kling_seam_add(&trail, &real, (const float *const *)seen.data, W);
-    ff_kling_seam_solve(&lead);
-    ff_kling_seam_solve(&trail);
-    ff_kling_seam_apply(&lead, &trail, &seen, 0, 1);
-    CHECK(worst(&real, &seen) < 1e-5, "at the trail: %g", worst(&real, &seen));
-    distort(&seen, &real, nothing);
-    ff_kling_seam_apply(&lead, &trail, &seen, 1, 0);
-    CHECK(worst(&real, &seen) == 0, "at the lead");
-    ff_kling_picture_free(&real);
-    ff_kling_picture_free(&seen);
-}
-
-static void test_seam_fade(void)
-{
-    CHECK(ff_kling_seam_fade(0, 16) == 1 && ff_kling_seam_fade(16, 16) == 0 && ff_kling_seam_fade(40, 16) == 0);
-    CHECK(ff_kling_seam_fade(0, 1) == 1 && ff_kling_seam_fade(1, 1) == 0);
-    for (int i = 1; i <= 16; i++)
-        CHECK(ff_kling_seam_fade(i, 16) < ff_kling_seam_fade(i - 1, 16), "%d", i);
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
@@ -504,13 +342,6 @@ static void test_history_bounded(void)
 
 int main(void)
 {
-    RUN(test_seam_identity);
-    RUN(test_seam_shift);
-    RUN(test_seam_map);
-    RUN(test_seam_grain);
-    RUN(test_seam_limits);
-    RUN(test_seam_trail);
-    RUN(test_seam_fade);
     RUN(test_time_spacing);
     RUN(test_time_open_end);
     RUN(test_time_to_trail);
