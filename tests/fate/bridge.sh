@@ -69,7 +69,7 @@ else
     peak() {
         ff -v info -benchmark -f lavfi -i "nullsrc=s=640x480:r=25:d=$1" -f lavfi -i "nullsrc=s=640x480:r=25:d=$1" \
             -filter_complex "kling_bridge=$go:frames=2" -f null -
-        sed -n 's/.*maxrss=\([0-9]*\)KiB.*/\1/p' "$log"
+        sed -n 's/.*maxrss=\([0-9]*\)[Kk].*/\1/p' "$log"
     }
     short=$(peak 1) long=$(peak 20)
     if [ "${short:-0}" -gt 0 ] && [ "${long:-0}" -gt 0 ] && [ "$long" -lt $((short + 20000)) ]; then ok bridge_memory

@@ -123,7 +123,7 @@ if [ -n "$KLING_SANITIZED" ]; then
 else
     peak() {
         ff -v info -benchmark -f lavfi -i "nullsrc=s=640x480:r=25:d=$1" -vf "kling_extend=$go:frames=2" -f null -
-        sed -n 's/.*maxrss=\([0-9]*\)KiB.*/\1/p' "$log"
+        sed -n 's/.*maxrss=\([0-9]*\)[Kk].*/\1/p' "$log"
     }
     short=$(peak 1) long=$(peak 40)
     if [ "${short:-0}" -gt 0 ] && [ "${long:-0}" -gt 0 ] && [ "$long" -lt $((short + 20000)) ]; then ok extend_memory

@@ -67,14 +67,16 @@ expect interrupt_extend_keeps "$frames" 10
 stop interrupt_extend_loop TERM 'seed 1$' "$tmp/loop.mkv" -f lavfi -i "$src" \
     -vf "kling_extend=$busy_go:loop=1" -c:v ffv1
 stop interrupt_extend_only INT 'seed 1$' "$tmp/only.mkv" -f lavfi -i "$src" -vf "kling_extend=$busy_go:only=1" -c:v ffv1
-expect interrupt_extend_only_frame "$frames" 1
+if [ "$lavfi_major" -gt 8 ]; then expect interrupt_extend_only_frame "$frames" 1
+else skip interrupt_extend_only_frame "ffmpeg 5.1 takes no frame for an encoder that is not open yet"; fi
 if needs interrupt_bridge_mp4 encoder libx264; then
     stop interrupt_bridge INT 'seed 1$' "$tmp/bridge.mp4" -f lavfi -i "$src" -f lavfi -i "$src" \
         -filter_complex "kling_bridge=$busy_go" -c:v libx264
     expect interrupt_bridge_keeps "$frames" 10
 fi
 # while the footage passes: it has not come to its end, nothing is begun
-for f in "-vf kling_extend=$busy_go" "-f lavfi -i $src -filter_complex [0][1]kling_bridge=$busy_go"; do
+short_go=model=$GO:seed=1:frames=9
+for f in "-vf kling_extend=$short_go" "-f lavfi -i $src -filter_complex [0][1]kling_bridge=$short_go"; do
     name=${f#*kling_}
     name=interrupt_before_${name%%=*}
     # shellcheck disable=SC2086

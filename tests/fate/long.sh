@@ -72,7 +72,7 @@ if [ -n "$KLING_SANITIZED" ]; then
 else
     peak() {
         ff -v info -benchmark -f lavfi -i "$k:size=128x128:duration=$1:threads=2:flags=0" -f null -
-        sed -n 's/.*maxrss=\([0-9]*\)KiB.*/\1/p' "$log"
+        sed -n 's/.*maxrss=\([0-9]*\)[Kk].*/\1/p' "$log"
     }
     short=$(peak 3) long=$(peak 12)
     if [ "${short:-0}" -gt 0 ] && [ "${long:-0}" -gt 0 ] && [ "$long" -lt $((short + short / 10)) ]; then ok long_memory
