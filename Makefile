@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules
 SRC_DIR ?= .
 S := $(if $(filter .,$(SRC_DIR)),,$(SRC_DIR)/)
 
-.PHONY: FORCE help all lib tools model demo check clean distclean install uninstall setup bench tests-build
+.PHONY: FORCE help all lib cuda tools model demo check clean distclean install uninstall setup bench tests-build
 .DEFAULT_GOAL := all
 
 # Targets that do not need a configured tree; those that set the machine up first.
@@ -45,12 +45,16 @@ VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 OPT     := $(if $(filter yes,$(DEBUG)),-O0,$(if $(SAN_FLAGS),-O1,-O3))
 OPT_REF := $(if $(filter yes,$(DEBUG)),-O0,$(if $(SAN_FLAGS),-O1,-O2))
 WARN    := -Wall -Wextra -Wshadow -Wvla
-CPPFLAGS_ALL := -D_GNU_SOURCE -I. $(if $(S),-I$(SRC_DIR)) -I$(S)include $(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS)
+# The CUDA table's library and libkling must be of one build: both carry the text of their contract as a number.
+KL_CUDA_ABI := $(shell cat $(S)kernels/kernels.h $(S)kernels/cuda.h | cksum | cut -d ' ' -f 1)
+FLAGS_PLUGIN := -DKL_CUDA_ABI=$(KL_CUDA_ABI)ull
+CPPFLAGS_ALL := $(FLAGS_PLUGIN) -D_GNU_SOURCE -I. $(if $(S),-I$(SRC_DIR)) -I$(S)include \
+	$(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS)
 COMMON  := -g -fPIC -fvisibility=hidden -ffp-contract=off -pthread $(SAN_FLAGS)
 CFLAGS_ALL   = -std=c11 $(COMMON) $(WARN) -Wmissing-prototypes $(CPPFLAGS_ALL) $(FILE_CFLAGS) $(EXTRA_CFLAGS)
 CXXFLAGS_ALL = -std=c++17 $(COMMON) $(WARN) $(CPPFLAGS_ALL) $(FILE_CFLAGS) $(EXTRA_CFLAGS)
 LDFLAGS_ALL  = -pthread $(SAN_FLAGS) $(EXTRA_LDFLAGS)
-LIBS    := $(DNNL_LIBS) $(JANSSON_LIBS) $(UTF8PROC_LIBS) -lpthread -lm
+LIBS    := $(DNNL_LIBS) $(JANSSON_LIBS) $(UTF8PROC_LIBS) -lpthread -ldl -lm
 
 FLAGS_AVX2   := -mavx2 -mfma -mf16c
 FLAGS_AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl $(FLAGS_AVX2)
@@ -75,8 +79,8 @@ LIB_A  := $(B)/lib/libkling.a
 LIB_SO := $(B)/lib/libkling.so
 LIB_PC := $(B)/lib/pkgconfig/kling.pc
 
-#: make                   the library, the tools, ffmpeg and ffprobe, the model
-all: lib tools $(if $(filter no,$(FFMPEG)),,ffmpeg) model
+#: make                   the library, its CUDA plugin where nvcc is, the tools, ffmpeg and ffprobe, the model
+all: lib cuda tools $(if $(filter no,$(FFMPEG)),,ffmpeg) model
 
 #: make lib               libkling alone
 lib: $(LIB_A) $(LIB_SO) $(LIB_PC)
@@ -130,6 +134,7 @@ $(TOOL_BIN): $(B)/bin/%: $(B)/obj/tools/%.o $(TOOL_COMMON_OBJ) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB_A) $(LIBS)
 
+include $(S)kernels/cuda/cuda.mak
 include $(S)tools/ffmpeg.mak
 include $(S)tests/tests.mak
 
@@ -187,6 +192,7 @@ install: all
 	install -m 755 $(LIB_SO).$(VERSION) $(D)$(I_LIBDIR)/libkling.so.$(VERSION)
 	ln -sf libkling.so.$(VERSION) $(D)$(I_LIBDIR)/libkling.so.$(MAJOR)
 	ln -sf libkling.so.$(MAJOR) $(D)$(I_LIBDIR)/libkling.so
+	$(if $(CUDA_SO),install -m 755 $(CUDA_SO) $(D)$(I_LIBDIR)/libkling_cuda.so)
 	$(call pc,$(PREFIX),$(I_LIBDIR),$(I_INCDIR),$(I_DATADIR)) > $(D)$(I_LIBDIR)/pkgconfig/kling.pc
 	cp -R $(MODEL_DIR)/. $(D)$(I_DATADIR)/model/
 	rm -f $(D)$(I_DATADIR)/model/.made
@@ -196,6 +202,7 @@ install: all
 uninstall:
 	rm -f $(D)$(I_INCDIR)/kling/kling.h $(D)$(I_LIBDIR)/libkling.a $(D)$(I_LIBDIR)/libkling.so.$(VERSION) \
 		$(D)$(I_LIBDIR)/libkling.so.$(MAJOR) $(D)$(I_LIBDIR)/libkling.so $(D)$(I_LIBDIR)/pkgconfig/kling.pc \
+		$(D)$(I_LIBDIR)/libkling_cuda.so \
 		$(addprefix $(D)$(I_BINDIR)/,$(I_PROGRAMS))
 	rm -rf $(D)$(I_DATADIR)
 	-rmdir $(D)$(I_INCDIR)/kling 2>/dev/null
@@ -203,7 +210,7 @@ uninstall:
 # ---- housekeeping -----------------------------------------------------------------------------------------
 #: make clean             remove what was built, FFmpeg's trees excepted
 clean:
-	rm -rf $(addprefix $(B)/,obj obj-fuzz lib bin tests samples share demo.mp4)
+	rm -rf $(addprefix $(B)/,obj obj-fuzz obj-emu lib bin tests samples share demo.mp4)
 
 #: make distclean         remove everything that configure and make have written
 distclean: clean

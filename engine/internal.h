@@ -18,7 +18,7 @@ struct KlingContext {
 
 /** The parts of a model bound to one table of kernels. */
 typedef struct KlParts {
-    KlKernels kernels;
+    KlKernels kernels;                  /* KL_PARTS_FAST: open as long as the model */
     KlTextEncoder *text;
     KlDit *dit;
     KlDit *dit_low;                     /* the second expert, NULL without */
@@ -46,7 +46,7 @@ struct KlingModel {
     KlModelFiles files;
     KlModelDesc desc;
     KlingModelInfo info;
-    char device[64];
+    char device[64];                    /* the table's name */
 
     pthread_mutex_t lock;               /* of all below */
     KlParts parts[KL_PARTS_NB];

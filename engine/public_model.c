@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "condition.h"
+#include "device.h"
 #include "internal.h"
 
 static void parts_close(KlParts *p)
@@ -17,6 +18,8 @@ static void parts_close(KlParts *p)
     kl_dit_destroy(&p->dit_low);
     kl_image_encoder_destroy(&p->image);
     kl_vae_destroy(&p->vae);
+    if (p->kernels.close)
+        p->kernels.close(&p->kernels);
     p->ready = false;
 }
 
@@ -27,8 +30,6 @@ static int parts_open(KlingModel *m, KlDiag *d, int which)
 
     if (which == KL_PARTS_BITEXACT)
         kl_kernels_init_ref(&p->kernels);
-    else
-        kl_kernels_init_cpu(&p->kernels, KL_CPU_ALL);
     if ((ret = kl_text_encoder_create(d, &p->text, &p->kernels, m->files.text, &m->desc.text)) < 0 ||
         (ret = kl_dit_create(d, &p->dit, &p->kernels, m->files.dit, &m->desc.dit)) < 0 ||
         (m->files.dit_low &&
@@ -156,16 +157,6 @@ static void fill_info(KlingModel *m)
     }
 }
 
-static int check_device(KlDiag *d, const char *device)
-{
-    if (!device || !*device || !strcmp(device, "auto") || !strcmp(device, "cpu"))
-        return KLING_OK;
-    if (!strcmp(device, "cuda") || !strncmp(device, "cuda:", 5))
-        return kl_fail(d, KLING_ERROR_DEVICE, "device %s: this build of libkling has no CUDA backend; use device=cpu",
-                       device);
-    return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown device '%s': auto or cpu", device);
-}
-
 void kling_model_params_default(KlingModelParams *params)
 {
     *params = (KlingModelParams){ .device = "auto" };
@@ -198,7 +189,7 @@ int kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelPara
     d = (KlDiag){ .log = ctx->log, .log_opaque = ctx->log_opaque };
     if (!params->model || !*params->model) {
         ret = kl_fail(&d, KLING_ERROR_INVALID_ARG, "no model given: name a model folder or a transformer file");
-    } else if ((ret = check_device(&d, params->device)) >= 0) {
+    } else {
         m = calloc(1, sizeof(*m));
         if (!m || pthread_mutex_init(&m->lock, NULL)) {
             free(m);
@@ -207,7 +198,8 @@ int kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelPara
             atomic_init(&m->refs, 1);
             m->log = ctx->log;
             m->log_opaque = ctx->log_opaque;
-            if ((ret = kl_model_files_open(&d, &m->files, &m->desc, params)) < 0 ||
+            if ((ret = kl_device_open(&d, &m->parts[KL_PARTS_FAST].kernels, params->device, NULL)) < 0 ||
+                (ret = kl_model_files_open(&d, &m->files, &m->desc, params)) < 0 ||
                 (ret = parts_open(m, &d, KL_PARTS_FAST)) < 0) {
                 model_free(m);
             } else {

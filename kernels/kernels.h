@@ -73,15 +73,11 @@ typedef struct KlDTypeInfo {
 
 static inline const KlDTypeInfo *kl_dtype_info(KlDType t)
 {
-    static const KlDTypeInfo info[KL_DTYPE_NB] = {
-        [KL_F32]     = { "f32", 1, 4 },        [KL_F16]     = { "f16", 1, 2 },
-        [KL_BF16]    = { "bf16", 1, 2 },       [KL_F8_E4M3] = { "f8_e4m3", 1, 1 },
-        [KL_F8_E5M2] = { "f8_e5m2", 1, 1 },    [KL_I8]      = { "i8", 1, 1 },
-        [KL_Q8_0]    = { "q8_0", 32, 34 },     [KL_Q6_K]    = { "q6_k", 256, 210 },
-        [KL_Q5_K]    = { "q5_k", 256, 176 },   [KL_Q5_1]    = { "q5_1", 32, 24 },
-        [KL_Q5_0]    = { "q5_0", 32, 22 },     [KL_Q4_K]    = { "q4_k", 256, 144 },
-        [KL_Q4_1]    = { "q4_1", 32, 20 },     [KL_Q4_0]    = { "q4_0", 32, 18 },
-        [KL_Q3_K]    = { "q3_k", 256, 110 },   [KL_Q2_K]    = { "q2_k", 256, 84 },
+    static const KlDTypeInfo info[KL_DTYPE_NB] = {     /* in the order of the enum; C++ reads this, too */
+        { "f32", 1, 4 }, { "f16", 1, 2 }, { "bf16", 1, 2 }, { "f8_e4m3", 1, 1 },
+        { "f8_e5m2", 1, 1 }, { "i8", 1, 1 }, { "q8_0", 32, 34 }, { "q6_k", 256, 210 },
+        { "q5_k", 256, 176 }, { "q5_1", 32, 24 }, { "q5_0", 32, 22 }, { "q4_k", 256, 144 },
+        { "q4_1", 32, 20 }, { "q4_0", 32, 18 }, { "q3_k", 256, 110 }, { "q2_k", 256, 84 },
     };
 
     return &info[t];

@@ -21,7 +21,17 @@
 
 #include "kernels/kernels.h"
 
-static inline float kl_bits_f32(uint32_t u)
+/* What begins each function here: a device's compiler wants a word of its own. */
+#ifndef KL_QUANTS_FN
+#define KL_QUANTS_FN static inline
+#endif
+#ifdef __cplusplus
+#define KL_RESTRICT __restrict
+#else
+#define KL_RESTRICT restrict
+#endif
+
+KL_QUANTS_FN float kl_bits_f32(uint32_t u)
 {
     float f;
 
@@ -29,7 +39,7 @@ static inline float kl_bits_f32(uint32_t u)
     return f;
 }
 
-static inline float kl_half_f32(uint16_t h)
+KL_QUANTS_FN float kl_half_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
 
@@ -41,18 +51,18 @@ static inline float kl_half_f32(uint16_t h)
 }
 
 /* The half float at p. */
-static inline float kl_half_at(const uint8_t *p)
+KL_QUANTS_FN float kl_half_at(const uint8_t *p)
 {
     return kl_half_f32((uint16_t)(p[0] | p[1] << 8));
 }
 
-static inline uint32_t kl_u32_at(const uint8_t *p)
+KL_QUANTS_FN uint32_t kl_u32_at(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 /* sign, 4 bits of exponent (bias 7), 3 of mantissa */
-static inline float kl_e4m3_f32(uint8_t b)
+KL_QUANTS_FN float kl_e4m3_f32(uint8_t b)
 {
     uint32_t sign = (uint32_t)(b & 0x80) << 24, em = b & 0x7f;
 
@@ -63,7 +73,7 @@ static inline float kl_e4m3_f32(uint8_t b)
     return kl_bits_f32(sign | (em + (120 << 3)) << 20);
 }
 
-static inline float kl_e5m2_f32(uint8_t b)
+KL_QUANTS_FN float kl_e5m2_f32(uint8_t b)
 {
     return kl_half_f32((uint16_t)(b << 8));
 }
@@ -74,7 +84,7 @@ static inline float kl_e5m2_f32(uint8_t b)
 /* -- blocks of 32, each written to y[32] -- */
 
 /* d, q[32] signed */
-static inline void kl_dequant_q8_0(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q8_0(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b);
 
@@ -83,7 +93,7 @@ static inline void kl_dequant_q8_0(float *restrict y, const uint8_t *restrict b)
 }
 
 /* d, ql[16]: the low nibbles are elements 0..15, the high ones 16..31 */
-static inline void kl_dequant_q4_0(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q4_0(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b);
 
@@ -94,7 +104,7 @@ static inline void kl_dequant_q4_0(float *restrict y, const uint8_t *restrict b)
 }
 
 /* d, m, ql[16] */
-static inline void kl_dequant_q4_1(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q4_1(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b), m = kl_half_at(b + 2);
 
@@ -105,7 +115,7 @@ static inline void kl_dequant_q4_1(float *restrict y, const uint8_t *restrict b)
 }
 
 /* d, qh: bit i is the fifth bit of element i, ql[16] */
-static inline void kl_dequant_q5_0(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q5_0(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b);
     uint32_t qh = kl_u32_at(b + 2);
@@ -117,7 +127,7 @@ static inline void kl_dequant_q5_0(float *restrict y, const uint8_t *restrict b)
 }
 
 /* d, m, qh, ql[16] */
-static inline void kl_dequant_q5_1(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q5_1(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b), m = kl_half_at(b + 2);
     uint32_t qh = kl_u32_at(b + 4);
@@ -132,7 +142,7 @@ static inline void kl_dequant_q5_1(float *restrict y, const uint8_t *restrict b)
 
 /* sc[16]: scale | minimum << 4 of 16 elements; q[64]: of each half of the block, four times 32 elements two bits
  * apart; d, m */
-static inline void kl_dequant_q2_k(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q2_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b + 80), m = kl_half_at(b + 82);
 
@@ -147,7 +157,7 @@ static inline void kl_dequant_q2_k(float *restrict y, const uint8_t *restrict b)
 }
 
 /* qh[32]: bit j of byte i is the third bit of element 32 j + i; q[64] as in q2_k; sc[12]: 16 scales of 6 bits; d */
-static inline void kl_dequant_q3_k(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q3_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     const uint8_t *sc = b + 96;
     float d = kl_half_at(b + 108);
@@ -164,7 +174,7 @@ static inline void kl_dequant_q3_k(float *restrict y, const uint8_t *restrict b)
 }
 
 /* Of q4_k and q5_k: scale and minimum j of 8, 6 bits each in 12 bytes. */
-static inline void kl_scale_min(int j, const uint8_t *sc, int *scale, int *min)
+KL_QUANTS_FN void kl_scale_min(int j, const uint8_t *sc, int *scale, int *min)
 {
     if (j < 4) {
         *scale = sc[j] & 63;
@@ -176,7 +186,7 @@ static inline void kl_scale_min(int j, const uint8_t *sc, int *scale, int *min)
 }
 
 /* d, m, sc[12], ql[128]: of 64 elements, the low nibbles are the first 32 */
-static inline void kl_dequant_q4_k(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q4_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b), m = kl_half_at(b + 2);
 
@@ -194,7 +204,7 @@ static inline void kl_dequant_q4_k(float *restrict y, const uint8_t *restrict b)
 }
 
 /* d, m, sc[12], qh[32]: bit j of byte i is the fifth bit of element 32 j + i, ql[128] as in q4_k */
-static inline void kl_dequant_q5_k(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q5_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b), m = kl_half_at(b + 2);
 
@@ -213,7 +223,7 @@ static inline void kl_dequant_q5_k(float *restrict y, const uint8_t *restrict b)
 
 /* ql[128], qh[64], sc[16] signed, d; of each half of the block, elements 32 j + i: the nibble is in ql[i + j % 2 * 32],
  * two more bits in qh[i] */
-static inline void kl_dequant_q6_k(float *restrict y, const uint8_t *restrict b)
+KL_QUANTS_FN void kl_dequant_q6_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
 {
     float d = kl_half_at(b + 208);
 
@@ -229,7 +239,7 @@ static inline void kl_dequant_q6_k(float *restrict y, const uint8_t *restrict b)
 }
 
 /** n_blocks blocks of a GGUF format to f32. */
-static inline void kl_dequant_blocks(float *restrict y, KlDType t, const uint8_t *restrict b, int64_t n_blocks)
+static inline void kl_dequant_blocks(float *KL_RESTRICT y, KlDType t, const uint8_t *KL_RESTRICT b, int64_t n_blocks)
 {
     int64_t n = kl_dtype_block(t), bytes = kl_dtype_info(t)->bytes;
 
@@ -336,7 +346,7 @@ static inline void kl_widen_plain(float *y, KlWeight w, int64_t from, int64_t n)
 /* -- int8, see quantize_rows in kernels.h -- */
 
 /** The scale of a row whose largest magnitude is `max`, and what its elements are multiplied by. */
-static inline float kl_i8_scale(float max, float *by)
+KL_QUANTS_FN float kl_i8_scale(float max, float *by)
 {
     *by = max >= 0x1p-100f && max <= 0x1.fffffep127f ? 127.0f / max : 0;
     return max < 0x1p-100f ? 0 : max <= 0x1.fffffep127f ? max / 127.0f : kl_bits_f32(0x7fc00000u);

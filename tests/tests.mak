@@ -7,10 +7,10 @@
 # a test when it may be executed. All run from the top of the source tree with $BUILD, $FFMPEG, $FFPROBE, $CC and
 # $MAKE in their environment.
 
-.PHONY: check-build check-run check-unit check-kernels check-golden check-fate check-ffmpeg-all check-asan check-tsan \
-	check-valgrind check-fuzz check-style check-all setup
+.PHONY: check-build check-run check-unit check-kernels check-golden check-cuda check-fate check-ffmpeg-all check-asan \
+	check-tsan check-valgrind check-fuzz check-style check-all setup
 
-TEST_SRC := $(sort $(call src_in,tests/unit/test_*.c tests/kernels/test_*.c tests/golden/test_*.c))
+TEST_SRC := $(sort $(call src_in,$(foreach d,unit kernels golden cuda,tests/$(d)/test_*.c)))
 TEST_BIN := $(patsubst %.c,$(B)/%,$(TEST_SRC))
 # Other C files in a test folder belong to all of its programs.
 TEST_HELP_OBJ = $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(TEST_SRC),$(call src_in,tests/$(1)/*.c)))
@@ -20,7 +20,7 @@ $(filter $(B)/tests/$(1)/%,$(TEST_BIN)): $(B)/%: $(B)/obj/%.o $(call TEST_HELP_O
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)$(CC) $(LDFLAGS_ALL) -o $$@ $$< $(call TEST_HELP_OBJ,$(1)) $(TOOL_COMMON_OBJ) $(LIB_A) $(LIBS)
 endef
-$(foreach d,unit kernels golden,$(if $(filter $(B)/tests/$(d)/%,$(TEST_BIN)),$(eval $(call test_rule,$(d)))))
+$(foreach d,unit kernels golden cuda,$(if $(filter $(B)/tests/$(d)/%,$(TEST_BIN)),$(eval $(call test_rule,$(d)))))
 
 # The samples are built as a user would: with pkg-config, against the shared library.
 SAMPLE_SRC := $(sort $(call src_in,samples/*.c))
@@ -78,6 +78,7 @@ RUN_KERNELS = $(call bins,kernels) $(call scripts,kernels)
 RUN_GOLDEN  = $(call bins,golden) $(call scripts,golden)
 RUN_FATE    = $(call scripts,fate)
 RUN_BUILD   = $(call scripts,build)
+RUN_CUDA    = $(call bins,cuda) $(call scripts,cuda)
 
 TEST_ENV = BUILD=$(ABS_B) FFMPEG=$(ABS_B)/bin/ffmpeg FFPROBE=$(ABS_B)/bin/ffprobe CC='$(CC)' CXX='$(CXX)' \
 	MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' KLING_BUILD_ROOT=$(CURDIR)
@@ -85,7 +86,13 @@ TEST_ENV = BUILD=$(ABS_B) FFMPEG=$(ABS_B)/bin/ffmpeg FFPROBE=$(ABS_B)/bin/ffprob
 run = cd $(SRC_DIR) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u KLING_MODEL $(TEST_ENV) \
 	tests/run -l $(ABS_B)/tests/log $(RUN_FLAGS) $(1)
 
-tests-build: $(TEST_BIN) $(SAMPLE_BIN) tools
+# A plugin of another build, for the tests of loading.
+ALIEN_SO := $(B)/tests/cuda/alien_plugin.so
+$(ALIEN_SO): $(S)tests/cuda/emu/alien_plugin.c $(S)kernels/cuda.h
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) -std=c11 $(WARN) $(CPPFLAGS_ALL) -fPIC -shared -o $@ $<
+
+tests-build: $(TEST_BIN) $(SAMPLE_BIN) tools $(EMU_SO) $(ALIEN_SO)
 
 check-build: all tests-build $(FATE_BIN) $(FUZZ_BIN)
 
@@ -98,18 +105,20 @@ check: setup
 	+@$(MAKE) --no-print-directory check-run
 
 check-run:
-	@$(call run,-t 1200 tests/style.sh $(RUN_UNIT) $(RUN_KERNELS) $(RUN_GOLDEN) $(RUN_FATE) $(RUN_BUILD) \
-		tests/valgrind.sh tests/fuzz.sh)
+	@$(call run,-t 1200 tests/style.sh $(RUN_UNIT) $(RUN_KERNELS) $(RUN_GOLDEN) $(RUN_CUDA) $(RUN_FATE) \
+		$(RUN_BUILD) tests/valgrind.sh tests/fuzz.sh)
 
 #: make check-unit        the tests that need no FFmpeg, nor much time
 check-unit: tests-build
 	@$(call run,tests/style.sh $(RUN_UNIT))
 
-#: make check-kernels, check-golden, check-fate, check-valgrind, check-fuzz, check-style: parts of make check
+#: make check-kernels, check-golden, check-cuda, check-fate, check-valgrind, check-fuzz, check-style: parts of check
 check-kernels: tests-build
 	@$(call run,$(RUN_KERNELS))
 check-golden: tests-build
 	@$(call run,$(RUN_GOLDEN))
+check-cuda: tests-build
+	@$(call run,$(RUN_CUDA))
 check-fate: all tests-build $(FATE_BIN)
 	@$(call run,$(RUN_FATE))
 check-valgrind: tests-build

@@ -151,7 +151,7 @@ typedef struct KlingModelParams {
     const char *tokenizer;               /* folder, spiece.model or tokenizer.json; NULL likewise */
     const char *image_encoder;           /* folder or file; NULL likewise; only of models that have one */
     const char *transformer_2;           /* the low-noise one of two experts; NULL likewise */
-    const char *device;                  /* "auto", "cpu"; NULL is "auto" */
+    const char *device;                  /* "cpu", "cuda", "cuda:N", or "auto": a GPU where there is one; NULL: auto */
     const char *lora;                    /* LoRA files, "PATH[:STRENGTH][:high|low]" separated by '|': strength 1
                                             where none is given; high and low are the experts of a model that has
                                             two, both where none is given. NULL: none */
@@ -161,7 +161,7 @@ typedef struct KlingModelParams {
 typedef struct KlingModelInfo {
     const char *name;                    /* the folder's or file's name */
     const char *kind;                    /* such as "Wan 2.1 T2V", with the transformer's size */
-    const char *device;                  /* such as "cpu (avx2)" */
+    const char *device;                  /* such as "cpu (avx2)", "cuda:0 (NVIDIA H200)" */
     unsigned caps;                       /* KLING_CAP_* */
     int width_px, height_px;             /* preferred size */
     int frames;                          /* preferred clip length, the longest that is generated at once: a window,

@@ -7,6 +7,7 @@
 #define KL_TESTS_GOLDEN_H
 
 #include "engine/weights.h"
+#include "kernels/cuda.h"
 #include "tests/check.h"
 #include "tools/synth.h"
 
@@ -18,27 +19,67 @@ typedef struct GoldenTable {
     KlExec *ex;
 } GoldenTable;
 
-#define GOLDEN_TABLES 2
+#define GOLDEN_TABLES 3
 
-/** The plain and the tuned table, two threads each. */
-static inline int golden_tables(GoldenTable t[GOLDEN_TABLES])
+/** Fills k with table number i: the plain one, the tuned one, CUDA's. False, with why, when this machine or this run
+ *  does without it: KLING_TEST_CUDA names a plugin for the last (the emulated one) and leaves the others out. */
+static inline bool golden_table(int i, KlKernels *k, const char **name, char *why, size_t size)
 {
-    KlExecParams p = { .threads = 2 };
+    const char *plugin = getenv("KLING_TEST_CUDA"), *build = getenv("BUILD");
+    char built[1024];
+    KlCudaParams p = { .plugin = plugin };
 
-    t[0].name = "ref";
-    t[1].name = "cpu";
-    kl_kernels_init_ref(&t[0].k);
-    kl_kernels_init_cpu(&t[1].k, KL_CPU_ALL);
-    for (int i = 0; i < GOLDEN_TABLES; i++)
-        if (t[i].k.exec_create(&t[i].k, &t[i].ex, &p) < 0)
-            return -1;
-    return 0;
+    *why = 0;
+    if (plugin && i < 2)
+        return false;
+    if (i == 2) {
+        snprintf(built, sizeof(built), "%s/lib/libkling_cuda.so", build ? build : "");
+        if (!plugin && build)
+            p.plugin = built;
+        if (kl_kernels_init_cuda(k, &p, why, size) < 0)
+            return false;
+        *name = strstr(k->name, "emulated") ? "cuda_emulated" : "cuda";
+        return true;
+    }
+    *name = i ? "cpu" : "ref";
+    if (i)
+        kl_kernels_init_cpu(k, KL_CPU_ALL);
+    else
+        kl_kernels_init_ref(k);
+    return true;
 }
 
-static inline void golden_tables_close(GoldenTable t[GOLDEN_TABLES])
+static inline void golden_skip(const char *why)
 {
-    for (int i = 0; i < GOLDEN_TABLES; i++)
+    SKIP("%s", why);
+}
+
+/** Opens the tables that there are, two threads each, and says which there is not; their number, or negative. */
+static inline int golden_tables(GoldenTable t[GOLDEN_TABLES])
+{
+    KlExecParams p = { .threads = 2, .precision = KL_PREC_F32 };
+    char why[256];
+    int n = 0;
+
+    for (int i = 0; i < GOLDEN_TABLES; i++) {
+        if (!golden_table(i, &t[n].k, &t[n].name, why, sizeof(why))) {
+            if (*why)
+                NAMED("golden_cuda", golden_skip(why));
+            continue;
+        }
+        if (t[n].k.exec_create(&t[n].k, &t[n].ex, &p) < 0)
+            return -1;
+        n++;
+    }
+    return n;
+}
+
+static inline void golden_tables_close(GoldenTable *t, int n)
+{
+    for (int i = 0; i < n; i++) {
         t[i].k.exec_destroy(&t[i].ex);
+        t[i].k.close(&t[i].k);
+    }
 }
 
 /** inputs(seed, name, shape) of synth.py in executor memory; NULL when out of memory. */

@@ -62,6 +62,7 @@ static const Case cases[] = {
 static KlDiag diag;
 static KlWeights *golden;
 static GoldenTable tables[GOLDEN_TABLES];
+static int n_tables;
 
 /* One case being compared. */
 typedef struct Run {
@@ -410,11 +411,12 @@ int main(void)
 {
     char name[64];
 
-    if (kl_weights_open(&diag, &golden, "tests/golden/data/dit.safetensors") < 0 || golden_tables(tables) < 0) {
+    if (kl_weights_open(&diag, &golden, "tests/golden/data/dit.safetensors") < 0 ||
+        (n_tables = golden_tables(tables)) < 0) {
         printf("not ok dit: %s\n", diag.error);
         return 1;
     }
-    for (int i = 0; i < GOLDEN_TABLES; i++)
+    for (int i = 0; i < n_tables; i++)
         for (size_t j = 0; j < KL_ARRAY_LEN(cases); j++) {
             snprintf(name, sizeof(name), "dit_%s_%s", cases[j].name, tables[i].name);
             NAMED(name, run_case(&tables[i], &cases[j], 0));
@@ -422,13 +424,15 @@ int main(void)
             snprintf(name, sizeof(name), "dit_%s_%s_chunks", cases[j].name, tables[i].name);
             NAMED(name, (run_case(&tables[i], &cases[j], 4), run_case(&tables[i], &cases[j], 17)));
         }
-    RUN(test_contexts);
-    RUN(test_images);
-    RUN(test_cancel);
-    RUN(test_out_of_memory);
-    NAMED("test_refusals", test_refusals(0));
-    NAMED("test_refusals_images", test_refusals(4));
-    golden_tables_close(tables);
+    if (!getenv("KLING_TEST_CUDA")) {   /* the engine's own, on any one table */
+        RUN(test_contexts);
+        RUN(test_images);
+        RUN(test_cancel);
+        RUN(test_out_of_memory);
+        NAMED("test_refusals", test_refusals(0));
+        NAMED("test_refusals_images", test_refusals(4));
+    }
+    golden_tables_close(tables, n_tables);
     kl_weights_close(&golden);
     return check_exit();
 }

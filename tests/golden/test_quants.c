@@ -9,6 +9,7 @@
 static KlDiag diag;
 static KlWeights *golden;
 static GoldenTable tables[GOLDEN_TABLES];
+static int n_tables;
 
 static void compare(const char *what, const float *got, const float *want, int64_t n)
 {
@@ -37,13 +38,20 @@ static void test_format(KlDType dtype)
     REQUIRE(kl_dtype_bytes(dtype, n) == b->bytes && n % info->block == 0, "%s: %lld values in %zu bytes", info->name,
             (long long)n, b->bytes);
     w.data = b->data;
-    for (int t = 0; t < GOLDEN_TABLES; t++) {
-        out = tables[t].k.mem_alloc(tables[t].ex, (size_t)n * sizeof(*out));
-        REQUIRE(out, "memory");
-        tables[t].k.convert(tables[t].ex, out, w, n);
-        tables[t].k.exec_sync(tables[t].ex);
-        compare(tables[t].name, out, v->data, n);
-        tables[t].k.mem_free(tables[t].ex, out);
+    for (int t = 0; t < n_tables; t++) {
+        const KlKernels *k = &tables[t].k;
+        KlWeight bound = w;
+        float *host = malloc((size_t)n * sizeof(*host));
+
+        out = k->mem_alloc(tables[t].ex, (size_t)n * sizeof(*out));
+        REQUIRE(out && host && k->weight_bind(k, &bound, 1, n) >= 0, "memory");
+        k->convert(tables[t].ex, out, bound, n);
+        CHECK(k->mem_download(tables[t].ex, host, out, (size_t)n * sizeof(*out)) >= 0, "%s",
+              k->exec_error(tables[t].ex));
+        compare(tables[t].name, host, v->data, n);
+        k->weight_release(k, &bound);
+        k->mem_free(tables[t].ex, out);
+        free(host);
     }
 }
 
@@ -53,7 +61,7 @@ int main(void)
         printf("not ok quants: %s\n", diag.error);
         return 1;
     }
-    if (golden_tables(tables) < 0) {
+    if ((n_tables = golden_tables(tables)) < 0) {
         printf("not ok quants: no executor\n");
         return 1;
     }
@@ -65,7 +73,7 @@ int main(void)
         snprintf(name, sizeof(name), "quants %s", kl_dtype_info(dtype)->name);
         NAMED(name, test_format(dtype));
     }
-    golden_tables_close(tables);
+    golden_tables_close(tables, n_tables);
     kl_weights_close(&golden);
     return check_exit();
 }

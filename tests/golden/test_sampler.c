@@ -16,7 +16,7 @@
  */
 #include "engine/sampler.h"
 #include "engine/weights.h"
-#include "tests/check.h"
+#include "tests/golden/golden.h"
 #include "tools/synth.h"
 
 #include <math.h>
@@ -161,7 +161,7 @@ static void test_stop(void)
 
 static void run_all(const char *table)
 {
-    KlExecParams p = { .threads = 1 };
+    KlExecParams p = { .threads = 1, .precision = KL_PREC_F32 };
     const KlTensor *t;
     char name[128];
     int n;
@@ -185,14 +185,21 @@ static void run_all(const char *table)
 
 int main(void)
 {
+    const char *table;
+    char why[256];
+
     if (kl_weights_open(&diag, &golden, "tests/golden/data/sampler.safetensors") < 0) {
         printf("not ok sampler: %s\n", diag.error);
         return 1;
     }
-    kl_kernels_init_ref(&kernels);
-    run_all("ref");
-    kl_kernels_init_cpu(&kernels, KL_CPU_ALL);
-    run_all("cpu");
+    for (int i = 0; i < GOLDEN_TABLES; i++) {
+        if (golden_table(i, &kernels, &table, why, sizeof(why))) {
+            run_all(table);
+            kernels.close(&kernels);
+        } else if (*why) {
+            NAMED("golden_cuda", golden_skip(why));
+        }
+    }
     kl_weights_close(&golden);
     return check_exit();
 }

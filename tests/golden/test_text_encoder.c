@@ -9,7 +9,7 @@
  * layers: 4 * 14 * 5e-7 = 2.8e-5 of the largest value of the output, if all of them added up with one sign.
  */
 #include "engine/text_encoder.h"
-#include "tests/check.h"
+#include "tests/golden/golden.h"
 #include "tools/synth.h"
 #include "tools/synth_model.h"
 
@@ -137,7 +137,7 @@ static void test_refusals(void)
 
 static void run_all(const char *table)
 {
-    KlExecParams p = { .threads = 2 };
+    KlExecParams p = { .threads = 2, .precision = KL_PREC_F32 };
     const KlTensor *t;
     char name[128];
     int n;
@@ -159,14 +159,21 @@ static void run_all(const char *table)
 
 int main(void)
 {
+    const char *table;
+    char why[256];
+
     if (kl_weights_open(&diag, &golden, "tests/golden/data/text_encoder.safetensors") < 0) {
         printf("not ok text_encoder: %s\n", diag.error);
         return 1;
     }
-    kl_kernels_init_ref(&kernels);
-    run_all("ref");
-    kl_kernels_init_cpu(&kernels, KL_CPU_ALL);
-    run_all("cpu");
+    for (int i = 0; i < GOLDEN_TABLES; i++) {
+        if (golden_table(i, &kernels, &table, why, sizeof(why))) {
+            run_all(table);
+            kernels.close(&kernels);
+        } else if (*why) {
+            NAMED("golden_cuda", golden_skip(why));
+        }
+    }
     kl_weights_close(&golden);
     return check_exit();
 }

@@ -15,6 +15,12 @@
  * ref works in double, so it gets one rounding of its result and 2^-26 of the
  * bound (2^-29 from the longer significand, and 8 to spare).
  *
+ * The CUDA table runs where its plugin and a GPU are, and is skipped by name
+ * elsewhere. KLING_TEST_CUDA names another plugin (the emulated one of
+ * tests/cuda) and leaves the other tables out. KLING_TEST_HALF has it
+ * multiply in bf16: inputs are then numbers of bf16, whose products are exact
+ * in f32, so that the bounds of sums stay as they are.
+ *
  * Every buffer has guard words on both sides, and outputs start as guard
  * words, so that what an op must not touch can be seen to be untouched.
  */
@@ -23,6 +29,7 @@
 
 #include <math.h>
 
+#include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "kt_stored.h"
 #include "tests/check.h"
@@ -37,14 +44,16 @@ typedef struct KtTable {
     const char *name;
     int ref;
     unsigned mask, need;
+    int cuda;
 } KtTable;
 
 static const KtTable kt_tables[] = {
-    { "ref", 1, 0, 0 },
-    { "cpu_plain", 0, 0, 0 },
-    { "cpu_avx2", 0, KL_CPU_AVX2, KL_CPU_AVX2 },
-    { "cpu_avx512", 0, KL_CPU_AVX2 | KL_CPU_AVX512, KL_CPU_AVX2 | KL_CPU_AVX512 },
-    { "cpu_vnni", 0, KL_CPU_ALL, KL_CPU_AVX2 | KL_CPU_AVX512 | KL_CPU_VNNI },
+    { "ref", 1, 0, 0, 0 },
+    { "cpu_plain", 0, 0, 0, 0 },
+    { "cpu_avx2", 0, KL_CPU_AVX2, KL_CPU_AVX2, 0 },
+    { "cpu_avx512", 0, KL_CPU_AVX2 | KL_CPU_AVX512, KL_CPU_AVX2 | KL_CPU_AVX512, 0 },
+    { "cpu_vnni", 0, KL_CPU_ALL, KL_CPU_AVX2 | KL_CPU_AVX512 | KL_CPU_VNNI, 0 },
+    { "cuda", 0, 0, 0, 1 },
 };
 
 typedef struct Kt {
@@ -57,16 +66,47 @@ typedef struct Kt {
     char why[160];                      /* "" while all is well */
 } Kt;
 
+/* Are products to be in bf16? */
+static inline int kt_half(void)
+{
+    return getenv("KLING_TEST_HALF") != NULL;
+}
+
+/** x, or, when they are, x cut off to bf16. */
+static inline float kt_cut(float x)
+{
+    uint32_t u;
+
+    memcpy(&u, &x, 4);
+    u &= kt_half() ? 0xffff0000u : 0xffffffffu;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+static inline int kt_open_cuda(KlKernels *k, char *why, size_t size)
+{
+    const char *build = getenv("BUILD");
+    char built[1024];
+    KlCudaParams p = { .plugin = getenv("KLING_TEST_CUDA") };
+
+    snprintf(built, sizeof(built), "%s/lib/libkling_cuda.so", build ? build : "");
+    if (!p.plugin && build)
+        p.plugin = built;
+    return kl_kernels_init_cuda(k, &p, why, size);
+}
+
 static inline int kt_open(Kt *t, const KtTable *table, int threads)
 {
-    KlExecParams p = { .threads = threads };
+    KlExecParams p = { .threads = threads, .precision = kt_half() ? KL_PREC_AUTO : KL_PREC_F32 };
 
     memset(t, 0, sizeof(*t));
     t->table = table;
     t->threads = threads;
+    if (table->cuda && kt_open_cuda(&t->k, t->why, sizeof(t->why)) < 0)
+        return -1;
     if (table->ref)
         kl_kernels_init_ref(&t->k);
-    else
+    else if (!table->cuda)
         kl_kernels_init_cpu(&t->k, table->mask);
     return t->k.exec_create(&t->k, &t->ex, &p);
 }
@@ -170,6 +210,7 @@ static inline void kt_close(Kt *t)
 {
     kt_release(t);
     t->k.exec_destroy(&t->ex);
+    t->k.close(&t->k);
 }
 
 /* Inputs. */
@@ -187,6 +228,7 @@ static inline float *kt_random(size_t n, uint64_t seed, int kind)
         p[i] = (float)synth_uniform(key, 2 * i);
         if (kind == KT_SPIKES && pick > 0.9)
             p[i] = pick > 0.98 ? (p[i] < 0 ? -1e4f : 1e4f) : pick > 0.94 ? p[i] * 1e-39f : 0;
+        p[i] = kt_cut(p[i]);
     }
     return p;
 }
@@ -280,20 +322,21 @@ static inline int kt_same(float got, double want, double tol)
 
 typedef void (*KtOp)(Kt *t, const void *c, float *out);
 
-/** Runs op on the table with 1..4 threads; out[n] of every run must be the oracle's and the same bytes.
+/** Runs op on the table with 1..4 threads (on a device, twice); out[n] of every run must be the oracle's and the same
+ *  bytes.
  *  Uses check_* of the running test. */
 static inline void kt_case(const KtTable *table, const char *label, KtOp op, const void *c, size_t n,
                            const double *want, const double *tol)
 {
     float *first = malloc((n + 1) * sizeof(*first)), *out = malloc((n + 1) * sizeof(*out));
 
-    for (int threads = 1; threads <= 4; threads++) {
+    for (int threads = 1; threads <= (table->cuda ? 2 : 4); threads++) {
         size_t bad = n;
         double limit = 0;
         Kt t;
 
         if (kt_open(&t, table, threads) < 0) {
-            CHECK(0, "%s: no executor", label);
+            CHECK(0, "%s: no executor: %s", label, t.why);
             break;
         }
         op(&t, c, threads == 1 ? first : out);
@@ -317,21 +360,43 @@ static inline void kt_case(const KtTable *table, const char *label, KtOp op, con
     free(out);
 }
 
-/** Runs a test on every table that this machine has; the others are skips. */
-static inline void kt_skip(const KtTable *table)
+static inline void kt_skip(const char *why)
 {
-    SKIP("this machine does not have what %s needs", table->name);
+    SKIP("%s", why);
 }
 
+/* Why the table cannot run here, "" if it can; *suffix: its name in a test's. */
+static inline void kt_missing(const KtTable *table, char *why, size_t size, const char **suffix)
+{
+    KlKernels k;
+
+    *why = 0;
+    *suffix = table->name;
+    if ((kl_cpu_flags() & table->need) != table->need)
+        snprintf(why, size, "this machine does not have what %s needs", table->name);
+    if (table->cuda && kt_open_cuda(&k, why, size) >= 0) {
+        if (kt_half())
+            *suffix = strstr(k.name, "emulated") ? "cuda_emulated_bf16" : "cuda_bf16";
+        else
+            *suffix = strstr(k.name, "emulated") ? "cuda_emulated" : table->name;
+        k.close(&k);
+    }
+}
+
+/** Runs a test on every table that this machine has; the others are skips. */
 static inline void kt_each(const char *name, void (*test)(const KtTable *table))
 {
     for (size_t i = 0; i < KT_LEN(kt_tables); i++) {
         const KtTable *table = &kt_tables[i];
-        char full[96];
+        char full[96], why[256];
+        const char *suffix;
 
-        snprintf(full, sizeof(full), "%s_%s", name, table->name);
-        if ((kl_cpu_flags() & table->need) != table->need)
-            NAMED(full, kt_skip(table));
+        if (getenv("KLING_TEST_CUDA") && !table->cuda)
+            continue;
+        kt_missing(table, why, sizeof(why), &suffix);
+        snprintf(full, sizeof(full), "%s_%s", name, suffix);
+        if (*why)
+            NAMED(full, kt_skip(why));
         else
             NAMED(full, test(table));
     }

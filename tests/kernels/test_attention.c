@@ -144,6 +144,8 @@ static void oracle_query(Data *d, int h, int i, long double *s, double *err)
             big = fmax(big, fabs((double)d->v[j * D + h * c->E + e]));
         }
         d->want[at] = (double)out;
+        if (kt_half())                  /* weights rounded to bf16, and 2^x within 2 ulp of it */
+            tol += (0x1p-8 + 4 * KT_U) * mag;
         d->tol[at] = tol + (kt_sum_u(c->Sk) * 2 + 6 * KT_U) * mag + 1e-30 * big + 2 * KT_U * fabs((double)out);
     }
 }
@@ -165,7 +167,7 @@ static void one(const KtTable *table, const Case *c, int spoil)
     d.key_bias = kt_random(c->Sk, 4, KT_EVEN);
     d.rel_bias = kt_random((size_t)c->H * (c->Sq + c->Sk - 1), 5, KT_EVEN);
     for (size_t i = 0; i < c->Sq * D; i++)
-        d.q[i] *= c->amp;
+        d.q[i] = kt_cut(d.q[i] * c->amp);
     d.q[D / 2] = 300;                   /* one query with large scores of both signs */
     for (int j = 0; j < c->Sk; j++) {
         if (spoil == MASK_ALL || (j % 3 == 1) || (j < 100 && c->Sk > 100))

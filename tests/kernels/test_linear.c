@@ -106,6 +106,8 @@ static long double product(const Data *d, int m, int n, double *tol)
         mag += fabs((double)v);
     }
     *tol = kt_sum_u(d->c->K + 2) * mag + 0x1p-149 * (d->c->K + 2);
+    if (kt_half() && d->c->dtype > KL_BF16)     /* decoded, then rounded to bf16 */
+        *tol += 0x1p-8 * mag;
     return sum;
 }
 

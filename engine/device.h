@@ -1,0 +1,18 @@
+/*
+ * Which table of kernels a model runs on.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The one place that knows their names; everything after it knows a table.
+ */
+#ifndef KL_DEVICE_H
+#define KL_DEVICE_H
+
+#include "common.h"
+#include "kernels/kernels.h"
+
+/** Fills k for "cpu", "cuda", "cuda:N", or "auto" (NULL, ""): cuda:0 where it can be had, else cpu. An error's sentence
+ *  says what is missing. Freed with k->close(). plugin: the CUDA table's file, NULL for the one beside libkling. */
+int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const char *plugin);
+
+#endif /* KL_DEVICE_H */

@@ -1,0 +1,161 @@
+/*
+ * What the files of the CUDA table share on the host's side.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One KlCudaState per table: a device, its memory pool, its weights. One
+ * KlExec per job: a stream. Ops only enqueue; nothing waits but exec_sync,
+ * mem_download and a weight's first use. The first failure of an executor
+ * stays with it, and every op after it does nothing.
+ */
+#ifndef KL_CUDA_CUDA_H
+#define KL_CUDA_CUDA_H
+
+#include <mutex>
+#include <set>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.cuh"
+#include "kernels/cuda.h"
+
+#define KL_CUDA_SLOTS 2                 /* weights that are on their way or in use when they cannot all stay */
+#define KL_CUDA_STAGE ((size_t)4 << 20) /* bytes of one of a download's two pinned buffers */
+
+/* A bound weight; KlWeight.data points here. */
+struct KlCudaWeight {
+    const void *host;
+    float *scale;                       /* on the device, or NULL */
+    size_t bytes;
+    void *dev;                          /* resident, or NULL */
+    void *pinned;                       /* a copy of host that the device can read by itself, or NULL */
+    int64_t used;                       /* tick of the last use */
+    KlCudaWeight *after;                /* the one that was used next the last time */
+    KlCudaWeight *prev, *next;          /* of all */
+};
+
+struct KlCudaSlot {
+    void *dev;
+    size_t bytes;
+    KlCudaWeight *w;                    /* what it holds or is receiving, or NULL */
+    cudaEvent_t ready;
+};
+
+struct KlCudaState {
+    int device;
+    cudaDeviceProp prop;
+    cudaMemPool_t pool;
+    cudaStream_t copy;                  /* weights travel here */
+    cudaEvent_t passed;                 /* an executor is through with a slot */
+
+    std::mutex lock;                    /* of all below; held while a product that uses a weight is enqueued */
+    KlCudaWeight *weights, *last;       /* all that are bound; the one used last */
+    std::set<const void *> handles;     /* their addresses: other data of a KlWeight is an executor's memory */
+    int64_t count, tick;
+    int64_t budget, resident;           /* bytes that weights may keep, and do */
+    size_t largest;
+    KlCudaSlot slot[KL_CUDA_SLOTS];
+    bool unsettled;                     /* a weight was used since the device was last waited for */
+    int64_t streamed;                   /* bytes copied because they could not stay */
+};
+
+struct KlExec {
+    KlCudaState *st;
+    cudaStream_t stream;
+    KlPrecision precision;
+    char error[256];
+    int failed;
+
+    uint8_t *scratch;
+    size_t scratch_bytes;
+    void *stage[2];                     /* pinned */
+    cudaEvent_t staged[2];
+    void *gemm;                         /* kl_cuda_gemm_*'s own */
+
+    /* What the head of the scratch holds in bf16 from the op before, so that q, k and v convert their input once. */
+    const float *half_of;
+    int64_t half_ld, half_M, half_K;
+
+    void (*log)(void *opaque, const char *line);
+    void *log_opaque;
+};
+
+/** True when e is success; else notes the failure, naming the call, and the executor is of no more use. */
+bool kl_cuda_ok(KlExec *ex, cudaError_t e, const char *call);
+#define KL_CUDA(ex, call) kl_cuda_ok((ex), (call), #call)
+/** The failure of something that is no runtime call. */
+void kl_cuda_failed(KlExec *ex, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/** First in every op: false when the executor has failed. Makes its device the thread's. */
+bool kl_cuda_enter(KlExec *ex);
+
+#ifdef KL_CUDA_EMU
+#define KL_ON_DEVICE(p) emu_check_device((p), #p)
+#else
+#define KL_ON_DEVICE(p) ((void)0)       /* the emulator stops at host memory given for the device's */
+#endif
+
+/** The weight's elements in device memory, in order with the executor's stream; NULL after a failure. Holds the
+ *  state's lock until kl_cuda_weight_done(). */
+const void *kl_cuda_weight_use(KlExec *ex, const KlWeight *w);
+void kl_cuda_weight_done(KlExec *ex, const KlWeight *w);
+/** Its scale in device memory, NULL for 1. Between the two. */
+const float *kl_cuda_weight_scale(KlExec *ex, const KlWeight *w);
+/** Takes memory from weights until `bytes` more are free, or none is left. True when something was freed. */
+bool kl_cuda_weights_yield(KlCudaState *st, size_t bytes);
+void kl_cuda_weights_close(KlCudaState *st);
+
+/** Device memory outside any executor; NULL when there is none, or none without taking it from weights. */
+void *kl_cuda_take(KlCudaState *st, size_t bytes, cudaStream_t stream);
+
+/* y[M,N] (f32, ldy) = x[M,K] w[N,K]^T (+ bias[N]) (then gelu) (+ y), by the vendor's library. */
+struct KlCudaGemm {
+    const void *x; int64_t ldx;
+    const void *w; int64_t ldw;
+    float *y; int64_t ldy;
+    int64_t M, N, K;
+    bool half;                          /* x and w are bf16, else f32 (and no tf32) */
+    const float *bias;
+    bool gelu, add;                     /* not both */
+};
+bool kl_cuda_gemm_open(KlExec *ex);
+void kl_cuda_gemm_close(KlExec *ex);
+void kl_cuda_gemm(KlExec *ex, const KlCudaGemm *p);
+/** Fixed bytes of the scratch's end that the library may use. */
+#ifdef KL_CUDA_EMU
+#define KL_CUDA_GEMM_WORK ((size_t)1 << 10)
+#else
+#define KL_CUDA_GEMM_WORK ((size_t)32 << 20)
+#endif
+
+void kl_cuda_init_exec(KlKernels *k);
+void kl_cuda_init_weights(KlKernels *k);
+void kl_cuda_init_rows(KlKernels *k);
+void kl_cuda_init_eltwise(KlKernels *k);
+void kl_cuda_init_layout(KlKernels *k);
+void kl_cuda_init_linear(KlKernels *k);
+void kl_cuda_init_quants(KlKernels *k);
+void kl_cuda_init_attention(KlKernels *k);
+void kl_cuda_init_conv(KlKernels *k);
+
+/* Attention in bf16 (attention_mma.cu): false when the shape is not for it or the scratch is too small. */
+bool kl_cuda_attention_mma(KlExec *ex, const KlAttention *p);
+size_t kl_cuda_attention_mma_scratch(int64_t Sq, int64_t Sk, int H, int E);
+/* Convolution in bf16 (conv_mma.cu). */
+struct KlConv;
+bool kl_cuda_conv_mma(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual);
+
+static inline int64_t kl_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline size_t kl_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/** Blocks for n items of `per` each, at most 2^31 - 1. */
+static inline unsigned kl_blocks(int64_t n, int64_t per)
+{
+    int64_t b = kl_ceil_div(n, per);
+
+    return (unsigned)(b < 1 ? 1 : b > 0x7fffffff ? 0x7fffffff : b);
+}
+
+#endif /* KL_CUDA_CUDA_H */

@@ -1,0 +1,242 @@
+/*
+ * y = residual + gate * act(x w^T + bias): operands prepared, the product by
+ * cuBLASLt, what its epilogues cannot do in one pass after it.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * With KL_PREC_AUTO x and w are rounded to bf16 (w usually is in bf16) and
+ * summed in f32 on the tensor cores; with KL_PREC_F32 both stay f32 and no
+ * tf32 is allowed. Rows are taken ROWS at a time, so that scratch is bounded.
+ *
+ * Scratch: x in bf16 [rows,Kp], or in int8 with its scales | w converted
+ * [N,Kp] | product [rows,N] | the library's. Kp is K rounded up to 8, zeros
+ * behind it: 16 bytes of bf16.
+ */
+#include "quants.h"
+
+#define THREADS 256
+#define ROWS 16384
+
+static bool aligned16(const void *p)
+{
+    return ((uintptr_t)p & 15) == 0;
+}
+
+/* -- operands -- */
+
+/* out[M,Kp] = bf16 of x[M,K], zeros behind K; four elements a thread. */
+template<bool VEC> static __global__ void __launch_bounds__(THREADS)
+half_rows_kernel(uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
+{
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, per_row = Kp / 4, m = i / per_row;
+    int64_t k = (i - m * per_row) * 4;
+    float4 f;
+
+    if (m >= M)
+        return;
+    x += m * ldx + k;
+    if (VEC) {
+        f = *(const float4 *)x;
+    } else {
+        f.x = k + 0 < K ? x[0] : 0;
+        f.y = k + 1 < K ? x[1] : 0;
+        f.z = k + 2 < K ? x[2] : 0;
+        f.w = k + 3 < K ? x[3] : 0;
+    }
+    *(uint2 *)(out + m * Kp + k) = make_uint2(kl_bf16x2(f.x, f.y), kl_bf16x2(f.z, f.w));
+}
+
+static void half_rows(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
+{
+    dim3 grid(kl_blocks(M * (Kp / 4), THREADS));
+
+    if (K == Kp && ldx % 4 == 0 && aligned16(x))
+        KL_LAUNCH(ex, (half_rows_kernel<true>), grid, dim3(THREADS), 0, out, x, ldx, M, K, Kp);
+    else
+        KL_LAUNCH(ex, (half_rows_kernel<false>), grid, dim3(THREADS), 0, out, x, ldx, M, K, Kp);
+}
+
+/* -- what follows the product -- */
+
+struct Epilogue {
+    const float *acc; int64_t ldacc;
+    float *y; int64_t ldy;
+    int64_t M, N, row0;                 /* row0: of y in the whole, for its gate */
+    const float *bias, *residual, *gate;
+    int64_t ldgate, group_rows;
+    KlActivation act;
+};
+
+static __device__ __forceinline__ float finish(const Epilogue &p, int64_t m, int64_t n, float v)
+{
+    if (p.bias)
+        v += p.bias[n];
+    v = kl_act(v, p.act);
+    if (p.residual) {
+        if (p.gate)
+            v *= p.gate[(p.row0 + m) / p.group_rows * p.ldgate + n];
+        v += p.residual[m * p.ldy + n];
+    }
+    return v;
+}
+
+template<bool VEC> static __global__ void __launch_bounds__(THREADS) epilogue_kernel(Epilogue p)
+{
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, per_row = VEC ? p.N / 4 : p.N, m = i / per_row;
+    int64_t n = (i - m * per_row) * (VEC ? 4 : 1);
+
+    if (m >= p.M)
+        return;
+    if (VEC) {
+        float4 f = *(const float4 *)(p.acc + m * p.ldacc + n);
+
+        *(float4 *)(p.y + m * p.ldy + n) = make_float4(finish(p, m, n, f.x), finish(p, m, n + 1, f.y),
+                                                       finish(p, m, n + 2, f.z), finish(p, m, n + 3, f.w));
+    } else {
+        p.y[m * p.ldy + n] = finish(p, m, n, p.acc[m * p.ldacc + n]);
+    }
+}
+
+static void epilogue(KlExec *ex, const Epilogue *e)
+{
+    if (e->N % 4 == 0 && e->ldy % 4 == 0 && e->ldacc % 4 == 0 && aligned16(e->acc) && aligned16(e->y))
+        KL_LAUNCH(ex, (epilogue_kernel<true>), dim3(kl_blocks(e->M * (e->N / 4), THREADS)), dim3(THREADS), 0, *e);
+    else
+        KL_LAUNCH(ex, (epilogue_kernel<false>), dim3(kl_blocks(e->M * e->N, THREADS)), dim3(THREADS), 0, *e);
+}
+
+/* -- the op -- */
+
+struct Plan {
+    bool half, int8;
+    int64_t rows, Kp;
+    size_t x_bytes, w_bytes, acc_bytes, total;
+};
+
+static Plan make_plan(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+{
+    Plan p = {};
+    bool convert;
+
+    p.int8 = w == KL_I8;
+    p.half = !p.int8 && ex->precision != KL_PREC_F32;
+    p.rows = M < ROWS ? M : ROWS;
+    p.Kp = p.half ? (int64_t)kl_round_up((size_t)K, 8) : K;
+    convert = p.half ? w != KL_BF16 || p.Kp != K : !p.int8 && w != KL_F32;
+    p.x_bytes = p.half ? kl_round_up((size_t)(p.rows * p.Kp) * 2, 256) : p.int8 ? kl_cuda_int8_scratch(p.rows, K) : 0;
+    p.w_bytes = convert ? kl_round_up((size_t)(N * p.Kp) * (p.half ? 2 : 4), 256) : 0;
+    p.acc_bytes = kl_round_up((size_t)(p.rows * N) * sizeof(float), 256);
+    p.total = p.x_bytes + p.w_bytes + p.acc_bytes + KL_CUDA_GEMM_WORK;
+    return p;
+}
+
+static size_t linear_scratch(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+{
+    return make_plan(ex, M, N, K, w).total;
+}
+
+static const void *prepare_weight(KlExec *ex, const Plan *plan, const KlLinear *p, const void *w)
+{
+    uint8_t *to = ex->scratch + plan->x_bytes;
+
+    if (!w || !plan->w_bytes)
+        return w;
+    kl_cuda_widen(ex, to, plan->half, &p->w, w, kl_cuda_weight_scale(ex, &p->w), p->N, p->K, plan->Kp);
+    return to;
+}
+
+/* x of these rows as the product wants it. The bf16 of the op before is used again when that was of the same x. */
+static const void *prepare_rows(KlExec *ex, const Plan *plan, const KlLinear *p, int64_t m0, int64_t rows)
+{
+    const float *x = p->x + m0 * p->ldx;
+
+    if (!plan->half)
+        return x;
+    if (ex->half_of != x || ex->half_ld != p->ldx || ex->half_M != rows || ex->half_K != p->K)
+        half_rows(ex, (uint16_t *)ex->scratch, x, p->ldx, rows, p->K, plan->Kp);
+    ex->half_of = x;
+    ex->half_ld = p->ldx;
+    ex->half_M = rows;
+    ex->half_K = p->K;
+    return ex->scratch;
+}
+
+static void rows_of_linear(KlExec *ex, const Plan *plan, const KlLinear *p, const void *w, int64_t m0, int64_t rows)
+{
+    float *y = p->y + m0 * p->ldy, *acc = (float *)(ex->scratch + plan->x_bytes + plan->w_bytes);
+    const float *residual = p->residual ? p->residual + m0 * p->ldy : NULL;
+    bool plain = !plan->int8 && p->act == KL_ACT_NONE && !residual;
+    bool add = !plan->int8 && p->act == KL_ACT_NONE && residual && residual == y && !p->gate;
+    bool gelu = plan->half && p->act == KL_ACT_GELU_TANH && p->bias && !residual;
+    KlCudaGemm g = {};
+    Epilogue e = {};
+
+    g.x = prepare_rows(ex, plan, p, m0, rows);
+    g.ldx = plan->half ? plan->Kp : p->ldx;
+    g.w = w;
+    g.ldw = plan->Kp;
+    g.half = plan->half;
+    g.M = rows;
+    g.N = p->N;
+    g.K = plan->half ? plan->Kp : p->K;
+    g.y = plain || add || gelu || !residual ? y : acc;
+    g.ldy = g.y == y ? p->ldy : p->N;
+    g.bias = plain || add || gelu ? p->bias : NULL;
+    g.add = add;
+    g.gelu = gelu;
+    if (plan->int8)
+        kl_cuda_int8(ex, g.y, g.ldy, (const float *)g.x, p->ldx, &p->w, w, kl_cuda_weight_scale(ex, &p->w), rows, p->N,
+                     p->K, ex->scratch);
+    else
+        kl_cuda_gemm(ex, &g);
+    if (plain || add || gelu)
+        return;
+    e.acc = g.y;
+    e.ldacc = g.ldy;
+    e.y = y;
+    e.ldy = p->ldy;
+    e.M = rows;
+    e.N = p->N;
+    e.row0 = m0;
+    e.bias = p->bias;
+    e.residual = residual;
+    e.gate = p->gate;
+    e.ldgate = p->ldgate;
+    e.group_rows = p->group_rows;
+    e.act = p->act;
+    epilogue(ex, &e);
+}
+
+static bool overlap(const float *a, int64_t lda, const float *b, int64_t ldb, int64_t M)
+{
+    return a < b + M * ldb && b < a + M * lda;
+}
+
+static void linear(KlExec *ex, const KlLinear *p)
+{
+    const float *again = ex->half_of;   /* kl_cuda_enter() forgets it */
+    Plan plan = make_plan(ex, p->M, p->N, p->K, p->w.dtype);
+    const void *w;
+
+    if (!kl_cuda_enter(ex) || p->M < 1 || p->N < 1)
+        return;
+    KL_ON_DEVICE(p->x), KL_ON_DEVICE(p->y), KL_ON_DEVICE(p->bias), KL_ON_DEVICE(p->residual), KL_ON_DEVICE(p->gate);
+    if (ex->scratch_bytes < plan.total) {
+        kl_cuda_failed(ex, "linear of %lldx%lldx%lld: %zu bytes of scratch, %zu were reserved", (long long)p->M,
+                       (long long)p->N, (long long)p->K, plan.total, ex->scratch_bytes);
+        return;
+    }
+    ex->half_of = again;
+    w = prepare_weight(ex, &plan, p, kl_cuda_weight_use(ex, &p->w));
+    for (int64_t m = 0; w && m < p->M; m += plan.rows)
+        rows_of_linear(ex, &plan, p, w, m, p->M - m < plan.rows ? p->M - m : plan.rows);
+    kl_cuda_weight_done(ex, &p->w);
+    if (overlap(p->x, p->ldx, p->y, p->ldy, p->M))
+        ex->half_of = NULL;
+}
+
+void kl_cuda_init_linear(KlKernels *k)
+{
+    k->linear = linear;
+    k->linear_scratch = linear_scratch;
+}

@@ -1,0 +1,39 @@
+#!/bin/sh
+# The CUDA table's own code on the CPU: the tests of kernels and the golden components against the emulated device.
+# Copyright (c) 2026 the kling for FFmpeg developers
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What that proves, and what only a GPU can, tests/cuda/emu/cuda_runtime.h says.
+
+LC_ALL=C
+export LC_ALL
+
+[ -z "$KLING_SANITIZED" ] || {
+    echo "skip cuda_emulated: the emulator's fibers and sanitizers do not know each other"
+    exit 77
+}
+KLING_TEST_CUDA=$BUILD/tests/cuda/libkling_cuda_emulated.so
+export KLING_TEST_CUDA
+rc=0
+
+# one TEST PROGRAM
+one() {
+    "$BUILD/tests/$1"
+    status=$?
+    case $status in
+        0|77) ;;
+        *) rc=1; [ "$status" -gt 1 ] && echo "not ok emulated_$(basename "$1"): ended with status $status" ;;
+    esac
+}
+
+for t in kernels/test_exec kernels/test_eltwise kernels/test_layout kernels/test_norm kernels/test_linear \
+    kernels/test_conv kernels/test_attention golden/test_quants golden/test_sampler golden/test_text_encoder \
+    golden/test_dit golden/test_vae; do
+    one $t
+done
+KLING_TEST_HALF=1
+export KLING_TEST_HALF
+for t in kernels/test_linear kernels/test_conv kernels/test_attention; do
+    one $t
+done
+exit $rc

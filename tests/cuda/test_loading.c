@@ -1,0 +1,304 @@
+/*
+ * Opening the CUDA table: what is missing is said in one line, auto goes on
+ * without; and, on the emulated device, running out of memory, weights that
+ * do not fit, and calls that fail.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <dlfcn.h>
+#include <math.h>
+
+#include "engine/device.h"
+#include "kernels/cuda.h"
+#include "tests/check.h"
+
+/* As tests/cuda/emu/cuda_runtime.h has it. */
+typedef struct EmuControl {
+    int devices, cc_major, driver_version;
+    size_t memory;
+    const char *fail_call;
+    int fail_with;
+    long launches, copies_to_device;
+} EmuControl;
+
+static char emulated[1024], alien[1024], why[400];
+static EmuControl *emu;
+
+static int open_emulated(KlKernels *k, int64_t weight_bytes)
+{
+    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes };
+
+    return kl_kernels_init_cuda(k, &p, why, sizeof(why));
+}
+
+/* device= as a user writes it, with this plugin; the error must hold `says`. */
+static void refused(const char *device, const char *plugin, int status, const char *says)
+{
+    KlDiag d = { 0 };
+    KlKernels k;
+
+    CHECK(kl_device_open(&d, &k, device, plugin) == status && strstr(d.error, says) && !strchr(d.error, '\n'),
+          "%s: \"%s\" does not say \"%s\"", device, d.error, says);
+}
+
+static void falls_back(const char *device, const char *plugin)
+{
+    KlDiag d = { 0 };
+    KlKernels k;
+
+    REQUIRE(kl_device_open(&d, &k, device, plugin) == 0, "%s", d.error);
+    CHECK(!strncmp(k.name, "cpu", 3), "%s", k.name);
+    k.close(&k);
+}
+
+static void test_missing(void)
+{
+    refused("cuda", "/nonexistent/libkling_cuda.so", KLING_ERROR_DEVICE, "is not there");
+    refused("cuda:0", "/nonexistent/libkling_cuda.so", KLING_ERROR_DEVICE, "use device=cpu");
+    falls_back("auto", "/nonexistent/libkling_cuda.so");
+    falls_back("", "/nonexistent/libkling_cuda.so");
+    falls_back(NULL, "/nonexistent/libkling_cuda.so");
+    falls_back("cpu", emulated);
+}
+
+static void test_names(void)
+{
+    static const char *const bad[] = { "gpu", "cuda:", "cuda:x", "cuda:1x", "cuda:-1", "cuda0", "cuda:99999999999",
+                                       "CPU" };
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        refused(bad[i], emulated, KLING_ERROR_INVALID_ARG, bad[i]);
+}
+
+static void test_other_build(void)
+{
+    refused("cuda", alien, KLING_ERROR_DEVICE, "another build");
+    falls_back("auto", alien);
+}
+
+static void test_no_plugin_at_all(void)
+{
+    refused("cuda", "tests/cuda/test_loading.c", KLING_ERROR_DEVICE, "test_loading.c");
+    falls_back("auto", "tests/cuda/test_loading.c");
+}
+
+static void test_machine(void)
+{
+    EmuControl was = *emu;
+
+    emu->driver_version = 0;
+    refused("cuda", emulated, KLING_ERROR_DEVICE, "no NVIDIA driver");
+    falls_back("auto", emulated);
+    *emu = was;
+    emu->driver_version = 12020;
+    emu->fail_call = "cudaGetDeviceCount";
+    emu->fail_with = 35;
+    refused("cuda", emulated, KLING_ERROR_DEVICE, "for CUDA 12.2");
+    *emu = was;
+    emu->devices = 0;
+    refused("cuda", emulated, KLING_ERROR_DEVICE, "no GPU");
+    falls_back("auto", emulated);
+    *emu = was;
+    refused("cuda:3", emulated, KLING_ERROR_DEVICE, "no cuda:3");
+    emu->cc_major = 7;
+    refused("cuda", emulated, KLING_ERROR_DEVICE, "8.0 or newer");
+    falls_back("auto", emulated);
+    *emu = was;
+}
+
+/* -- the emulated device -- */
+
+#define DIM 64
+#define WEIGHTS 6
+#define SLOTS 2                         /* that few keep what they hold */
+
+typedef struct Net {
+    KlKernels k;
+    KlExec *ex;
+    float *host[WEIGHTS], *x, *y, out[DIM];
+    KlWeight w[WEIGHTS];
+} Net;
+
+static void net_open(Net *t, int64_t weight_bytes, int n)
+{
+    KlExecParams p = { .threads = 1, .precision = KL_PREC_F32 };
+
+    memset(t, 0, sizeof(*t));
+    REQUIRE(open_emulated(&t->k, weight_bytes) >= 0, "%s", why);
+    REQUIRE(t->k.exec_create(&t->k, &t->ex, &p) >= 0, "no executor");
+    for (int i = 0; i < n; i++) {
+        t->host[i] = malloc(DIM * DIM * sizeof(float));
+        for (int j = 0; j < DIM * DIM; j++)
+            t->host[i][j] = (float)((j * 7 + i * 3) % 11 - 5) / 32;
+        t->w[i] = (KlWeight){ .data = t->host[i], .dtype = KL_F32 };
+        CHECK(t->k.weight_bind(&t->k, &t->w[i], DIM, DIM) >= 0, "weight %d", i);
+    }
+    t->x = t->k.mem_alloc(t->ex, DIM * sizeof(float));
+    t->y = t->k.mem_alloc(t->ex, DIM * sizeof(float));
+    CHECK(t->x && t->y && t->k.exec_reserve(t->ex, t->k.linear_scratch(t->ex, 1, DIM, DIM, KL_F32)) >= 0, "memory");
+}
+
+/* x through all weights; out is what comes. */
+static int net_run(Net *t, int n)
+{
+    for (int i = 0; i < DIM; i++)
+        t->out[i] = (float)(i % 5) - 2;
+    t->k.mem_upload(t->ex, t->x, t->out, sizeof(t->out));
+    for (int i = 0; i < n; i++) {
+        KlLinear p = { .x = t->x, .ldx = DIM, .w = t->w[i], .y = t->y, .ldy = DIM, .M = 1, .N = DIM, .K = DIM };
+        float *swap = t->x;
+
+        t->k.linear(t->ex, &p);
+        t->x = t->y;
+        t->y = swap;
+    }
+    return t->k.mem_download(t->ex, t->out, t->x, sizeof(t->out));
+}
+
+static void net_close(Net *t, int n)
+{
+    for (int i = 0; i < n; i++) {
+        t->k.weight_release(&t->k, &t->w[i]);
+        CHECK(!t->w[i].data, "a released weight is left");
+        free(t->host[i]);
+    }
+    t->k.mem_free(t->ex, t->x);
+    t->k.mem_free(t->ex, t->y);
+    t->k.exec_destroy(&t->ex);
+    t->k.close(&t->k);
+}
+
+/* Weights that do not fit the budget are copied for every use, the next one ahead; the result is the same. */
+static void test_streaming(void)
+{
+    const size_t one = DIM * DIM * sizeof(float);
+    static const int64_t budgets[] = { 0, 1, 2, 3, 5 };     /* in weights, plus half of one */
+    float want[DIM];
+
+    for (size_t b = 0; b < sizeof(budgets) / sizeof(budgets[0]); b++) {
+        int64_t stay = budgets[b] ? budgets[b] : WEIGHTS;
+        Net t;
+
+        net_open(&t, budgets[b] ? budgets[b] * (int64_t)one + (int64_t)one / 2 : 0, WEIGHTS);
+        for (int round = 0; round < 4; round++) {
+            long before = emu->copies_to_device, streamed;
+
+            REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+            if (!b && !round)
+                memcpy(want, t.out, sizeof(want));
+            CHECK(!memcmp(want, t.out, sizeof(want)), "%lld resident, round %d: another result",
+                  (long long)stay, round);
+            streamed = emu->copies_to_device - before - 1;      /* x is one */
+            if (round)
+                CHECK(streamed == (WEIGHTS - stay > SLOTS ? WEIGHTS - stay : 0),
+                      "%lld resident, round %d: %ld weights copied", (long long)stay, round, streamed);
+        }
+        net_close(&t, WEIGHTS);
+    }
+}
+
+/* A weight that rested while the others were used makes room for them. */
+static void test_idle_weights_yield(void)
+{
+    const size_t one = DIM * DIM * sizeof(float);
+    long before;
+    Net t;
+
+    net_open(&t, 3 * (int64_t)one, WEIGHTS);
+    REQUIRE(net_run(&t, 3) >= 0, "%s", t.k.exec_error(t.ex));   /* 0, 1, 2 stay */
+    for (int round = 0; round < 9; round++) {
+        KlLinear p = { .x = t.x, .ldx = DIM, .y = t.y, .ldy = DIM, .M = 1, .N = DIM, .K = DIM };
+
+        for (int i = 3; i < WEIGHTS; i++) {
+            p.w = t.w[i];
+            t.k.linear(t.ex, &p);
+        }
+    }
+    before = emu->copies_to_device;
+    for (int i = 3; i < WEIGHTS; i++) {
+        KlLinear p = { .x = t.x, .ldx = DIM, .w = t.w[i], .y = t.y, .ldy = DIM, .M = 1, .N = DIM, .K = DIM };
+
+        t.k.linear(t.ex, &p);
+    }
+    CHECK(emu->copies_to_device == before, "weights in use are still streamed, %ld",
+          emu->copies_to_device - before);
+    net_close(&t, WEIGHTS);
+}
+
+/* Activations take memory from weights; what cannot be had is refused, and the executor lives on. */
+static void test_memory(void)
+{
+    EmuControl was = *emu;
+    Net t;
+    void *p;
+
+    net_open(&t, 0, WEIGHTS);
+    REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+    p = t.k.mem_alloc(t.ex, emu->memory - 12 * DIM * DIM * sizeof(float));
+    CHECK(p, "weights did not make room");
+    CHECK(!t.k.mem_alloc(t.ex, emu->memory / 2), "more than there is");
+    t.k.mem_free(t.ex, p);
+    CHECK(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+    CHECK(t.k.mem_available(&t.k) > 0 && t.k.mem_available(&t.k) <= (int64_t)emu->memory, "available memory");
+    net_close(&t, WEIGHTS);
+    was.launches = emu->launches;
+    was.copies_to_device = emu->copies_to_device;
+    *emu = was;
+}
+
+/* The first failure stays, names the call, and comes back from sync and download. */
+static void test_failures(void)
+{
+    static const struct { const char *call; int with; const char *says; } cases[] = {
+        { "cudaMemcpyAsync", 700, "cudaMemcpyAsync on cuda:0: an illegal memory access" },
+        { "cublasLtMatmul", 719, "cublasLtMatmul on cuda:0: " },
+        { "cudaStreamSynchronize", 719, "cudaStreamSynchronize on cuda:0: " },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char first[256];
+        Net t;
+
+        net_open(&t, 0, 1);
+        emu->fail_call = cases[i].call;
+        emu->fail_with = cases[i].with;
+        if (i == 2)
+            CHECK(t.k.exec_sync(t.ex) < 0, "sync succeeded");
+        else
+            CHECK(net_run(&t, 1) < 0, "%s: download succeeded", cases[i].call);
+        snprintf(first, sizeof(first), "%s", t.k.exec_error(t.ex));
+        CHECK(strstr(first, cases[i].says), "%s: \"%s\"", cases[i].call, first);
+        CHECK(t.k.exec_sync(t.ex) < 0 && net_run(&t, 1) < 0, "%s: the executor recovered", cases[i].call);
+        CHECK(!t.k.mem_alloc(t.ex, 64), "%s: memory from a failed executor", cases[i].call);
+        CHECK(!strcmp(first, t.k.exec_error(t.ex)), "%s: another sentence", cases[i].call);
+        net_close(&t, 1);
+    }
+}
+
+int main(void)
+{
+    const char *build = getenv("BUILD");
+    EmuControl *(*control)(void);
+    void *lib, *symbol;
+
+    snprintf(emulated, sizeof(emulated), "%s/tests/cuda/libkling_cuda_emulated.so", build ? build : ".");
+    snprintf(alien, sizeof(alien), "%s/tests/cuda/alien_plugin.so", build ? build : ".");
+    lib = dlopen(emulated, RTLD_NOW | RTLD_LOCAL);
+    symbol = lib ? dlsym(lib, "kl_emu_control") : NULL;
+    memcpy(&control, &symbol, sizeof(control));
+    if (!control) {
+        printf("not ok cuda_loading: %s: no emulated plugin\n", emulated);
+        return 1;
+    }
+    emu = control();
+    RUN(test_missing);
+    RUN(test_names);
+    RUN(test_other_build);
+    RUN(test_no_plugin_at_all);
+    RUN(test_machine);
+    RUN(test_streaming);
+    RUN(test_idle_weights_yield);
+    RUN(test_memory);
+    RUN(test_failures);
+    return check_exit();
+}
