@@ -285,26 +285,23 @@ static int activate(AVFilterContext *ctx)
     }
     if (!ff_outlink_frame_wanted(outlink))
         return FFERROR_NOT_READY;
-    switch (s->stage) {
-    case STAGE_FIRST:
+    if (s->stage == STAGE_FIRST) {
         ff_inlink_request_frame(ctx->inputs[0]);
         return 0;
-    case STAGE_LOOK:
+    }
+    if (s->stage == STAGE_LOOK) {
         if (ff_kling_clip_interrupted(&s->clip))
             return finish(outlink, 1);
         if ((ret = look_ahead(outlink)) <= 0)
             return ret < 0 ? fail(outlink, ret) : 0;
         s->stage = STAGE_NEW;
-        /* fall through */
-    case STAGE_NEW:
+    }
+    if (s->stage == STAGE_NEW) {
         if ((ret = generate(outlink)) <= 0)
             return ret;
         s->stage = STAGE_SECOND;
-        /* fall through */
-    case STAGE_SECOND:
-        return pass_second(outlink);
     }
-    return FFERROR_NOT_READY;
+    return pass_second(outlink);
 }
 
 static const AVFilterPad kling_bridge_inputs[] = {
