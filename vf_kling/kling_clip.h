@@ -148,7 +148,7 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
         KLING_VALUE("rng", "cuda", KLING_RNG_CUDA, "as torch.Generator(\"cuda\")"), \
     KLING_NUMBER("context",         context,     INT,        .i64 = 0,  0, 100000, KLING_HELP_CONTEXT), \
     KLING_NUMBER("drift_guard",     drift_guard, FLOAT,      .dbl = -1, -1, 1, KLING_HELP_DRIFT), \
-    KLING_STRING("device",          device,          "auto", "set what computes: auto or cpu"), \
+    KLING_STRING("device",          device,          "auto", "set what computes: auto, cpu, cuda or cuda:N"), \
     KLING_NUMBER("threads",         threads,     INT,        .i64 = 0,  0, 1024, \
                  "set the number of threads; 0 is one per core"), \
     KLING_CHOICE("precision",       precision, KLING_PRECISION_AUTO, KLING_PRECISION_F32, \

@@ -41,8 +41,8 @@ static __global__ void __launch_bounds__(THREADS) picture_kernel(uint16_t *out, 
     *(uint32_t *)(out + at * icp + c) = kl_bf16x2(c < ic ? x[0] : 0, c + 1 < ic ? x[1] : 0);
 }
 
-static __global__ void __launch_bounds__(THREADS) weights_kernel(uint16_t *out, const float *w, int ic, int icp, int oc,
-                                                                 int taps)
+static __global__ void __launch_bounds__(THREADS)
+weights_kernel(uint16_t *out, const float *w, int ic, int icp, int oc, int taps)
 {
     int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, rest = i / icp, o = rest / taps;
     int c = (int)(i - rest * icp), tap = (int)(rest - o * taps);
@@ -114,7 +114,8 @@ template<int BN> static __device__ __forceinline__ void fill_stage(const Implici
         int o = n0 + i / 4;
         bool ok = o < a.d.oc;
 
-        kl_cp_async16(stage + i / 4 * LD + chunk, a.w + ((int64_t)(ok ? o : 0) * taps + tap) * a.icp + at.c + chunk, ok);
+        kl_cp_async16(stage + i / 4 * LD + chunk, a.w + ((int64_t)(ok ? o : 0) * taps + tap) * a.icp + at.c + chunk,
+                      ok);
     }
 }
 
