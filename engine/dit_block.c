@@ -144,7 +144,7 @@ void kl_dit_cross_attention(KlDitSession *s, const KlDitBlock *b, int layer, int
     const KlDitContext *ctx = &s->ctx[slot], *image = &s->image;
     int64_t D = c->dim, max = even_chunk(s->S, KL_MAX(s->work_floats / (2 * D), 1));
     const float *kv = ctx->kv + (int64_t)layer * ctx->keys * 2 * D;
-    const float *image_kv = image->kv + (int64_t)layer * image->keys * 2 * D;
+    const float *image_kv = image->keys ? image->kv + (int64_t)layer * image->keys * 2 * D : NULL;
 
     for (int64_t r = 0, rows; r < s->S; r += rows) {
         const float *in = s->x + r * D;
