@@ -22,8 +22,9 @@ needs docs encoder aac || done_testing
 h264='-c:v libx264 -pix_fmt yuv420p'
 # shellcheck disable=SC2086
 {
-input -f lavfi -i testsrc2=s=128x96:r=30:d=1 -filter_complex sine=d=1 $h264 -c:a aac in.mp4
-input -f lavfi -i testsrc=s=128x96:r=30:d=1 -filter_complex sine=f=660:d=1 $h264 -c:a aac second.mp4
+input -f lavfi -i testsrc2=s=128x96:r=30:d=1 -filter_complex sine=d=1[a] -map 0:v -map [a] $h264 -c:a aac in.mp4
+input -f lavfi -i testsrc=s=128x96:r=30:d=1 -filter_complex sine=f=660:d=1[a] -map 0:v -map [a] $h264 \
+    -c:a aac second.mp4
 input -f lavfi -i testsrc2=s=72x128:r=30000/1001:d=1 $h264 vertical.mp4
 input -f lavfi -i testsrc2=s=128x72:r=24000/1001:d=1,format=yuv422p10le -c:v ffv1 master.mkv
 input -f lavfi -i testsrc2=s=96x96 -frames:v 1 photo.png
