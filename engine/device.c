@@ -30,17 +30,16 @@ int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const char *plug
     KlCudaParams p = { .plugin = plugin };
     char why[400];
 
-    if (any || strcmp(device, "cpu")) {
-        p.device = any ? 0 : cuda_number(device);
+    /* Until the CUDA table has run on a GPU, only who names it gets it. */
+    if (!any && strcmp(device, "cpu")) {
+        p.device = cuda_number(device);
         if (p.device < 0)
             return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown device '%s': auto, cpu, cuda or cuda:N", device);
         if (kl_kernels_init_cuda(k, &p, why, sizeof(why)) >= 0) {
             kl_log(d, KLING_LOG_WARNING, "%s: the CUDA kernels have never run on a GPU; device=cpu is proven", k->name);
             return KLING_OK;
         }
-        if (!any)
-            return kl_fail(d, KLING_ERROR_DEVICE, "device %s: %s; use device=cpu", device, why);
-        kl_log(d, KLING_LOG_DEBUG, "not on cuda:0: %s", why);
+        return kl_fail(d, KLING_ERROR_DEVICE, "device %s: %s; use device=cpu", device, why);
     }
     kl_kernels_init_cpu(k, KL_CPU_ALL);
     return KLING_OK;

@@ -11,8 +11,9 @@
 #include "common.h"
 #include "kernels/kernels.h"
 
-/** Fills k for "cpu", "cuda", "cuda:N", or "auto" (NULL, ""): cuda:0 where it can be had, else cpu. An error's sentence
- *  says what is missing. Freed with k->close(). plugin: the CUDA table's file, NULL for the one beside libkling. */
+/** Fills k for "cpu", "cuda", "cuda:N", or "auto" (NULL, ""): cpu, until the CUDA table has run on a GPU. An error's
+ *  sentence says what is missing. Freed with k->close(). plugin: the CUDA table's file, NULL for the one beside
+ *  libkling. */
 int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const char *plugin);
 
 #endif /* KL_DEVICE_H */

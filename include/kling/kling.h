@@ -151,7 +151,7 @@ typedef struct KlingModelParams {
     const char *tokenizer;               /* folder, spiece.model or tokenizer.json; NULL likewise */
     const char *image_encoder;           /* folder or file; NULL likewise; only of models that have one */
     const char *transformer_2;           /* the low-noise one of two experts; NULL likewise */
-    const char *device;                  /* "cpu", "cuda", "cuda:N", or "auto": a GPU where there is one; NULL: auto */
+    const char *device;                  /* "cpu", "cuda", "cuda:N", or "auto", today always the CPU; NULL: auto */
     const char *lora;                    /* LoRA files, "PATH[:STRENGTH][:high|low]" separated by '|': strength 1
                                             where none is given; high and low are the experts of a model that has
                                             two, both where none is given. NULL: none */

@@ -1,6 +1,6 @@
 /*
- * Opening the CUDA table: what is missing is said in one line, auto goes on
- * without; and, on the emulated device, running out of memory, weights that
+ * Opening the CUDA table: only by its name, what is missing is said in one
+ * line; and, on the emulated device, running out of memory, weights that
  * do not fit, and calls that fail.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -41,7 +41,7 @@ static void refused(const char *device, const char *plugin, int status, const ch
           "%s: \"%s\" does not say \"%s\"", device, d.error, says);
 }
 
-static void falls_back(const char *device, const char *plugin)
+static void stays_on_cpu(const char *device, const char *plugin)
 {
     KlDiag d = { 0 };
     KlKernels k;
@@ -55,10 +55,21 @@ static void test_missing(void)
 {
     refused("cuda", "/nonexistent/libkling_cuda.so", KLING_ERROR_DEVICE, "is not there");
     refused("cuda:0", "/nonexistent/libkling_cuda.so", KLING_ERROR_DEVICE, "use device=cpu");
-    falls_back("auto", "/nonexistent/libkling_cuda.so");
-    falls_back("", "/nonexistent/libkling_cuda.so");
-    falls_back(NULL, "/nonexistent/libkling_cuda.so");
-    falls_back("cpu", emulated);
+}
+
+/* Never by itself, even where it could be had; by its name always. */
+static void test_only_by_name(void)
+{
+    KlDiag d = { 0 };
+    KlKernels k;
+
+    stays_on_cpu("auto", emulated);
+    stays_on_cpu("", emulated);
+    stays_on_cpu(NULL, emulated);
+    stays_on_cpu("cpu", emulated);
+    REQUIRE(kl_device_open(&d, &k, "cuda", emulated) == 0, "%s", d.error);
+    CHECK(!strncmp(k.name, "cuda:0 ", 7), "%s", k.name);
+    k.close(&k);
 }
 
 static void test_names(void)
@@ -73,13 +84,11 @@ static void test_names(void)
 static void test_other_build(void)
 {
     refused("cuda", alien, KLING_ERROR_DEVICE, "another build");
-    falls_back("auto", alien);
 }
 
 static void test_no_plugin_at_all(void)
 {
     refused("cuda", "tests/cuda/test_loading.c", KLING_ERROR_DEVICE, "test_loading.c");
-    falls_back("auto", "tests/cuda/test_loading.c");
 }
 
 static void test_machine(void)
@@ -88,7 +97,6 @@ static void test_machine(void)
 
     emu->driver_version = 0;
     refused("cuda", emulated, KLING_ERROR_DEVICE, "no NVIDIA driver");
-    falls_back("auto", emulated);
     *emu = was;
     emu->driver_version = 12020;
     emu->fail_call = "cudaGetDeviceCount";
@@ -97,12 +105,10 @@ static void test_machine(void)
     *emu = was;
     emu->devices = 0;
     refused("cuda", emulated, KLING_ERROR_DEVICE, "no GPU");
-    falls_back("auto", emulated);
     *emu = was;
     refused("cuda:3", emulated, KLING_ERROR_DEVICE, "no cuda:3");
     emu->cc_major = 7;
     refused("cuda", emulated, KLING_ERROR_DEVICE, "8.0 or newer");
-    falls_back("auto", emulated);
     *emu = was;
 }
 
@@ -292,6 +298,7 @@ int main(void)
     }
     emu = control();
     RUN(test_missing);
+    RUN(test_only_by_name);
     RUN(test_names);
     RUN(test_other_build);
     RUN(test_no_plugin_at_all);
