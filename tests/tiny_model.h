@@ -13,17 +13,17 @@
 /** A folder with the model of tests/models/<preset> and weights of seed 1; static storage, NULL on failure. */
 static inline const char *synthetic_model_path(const char *preset)
 {
-    static char dir[512];
-    const char *build = getenv("BUILD") ? getenv("BUILD") : "build";
+    static char folder[512];
+    const char *where = getenv("BUILD") ? getenv("BUILD") : "build";
     char cmd[4096];
 
-    snprintf(dir, sizeof(dir), "%s/tests/models/%s", build, preset);
+    snprintf(folder, sizeof(folder), "%s/tests/models/%s", where, preset);
     snprintf(cmd, sizeof(cmd), "test -e '%s/model_index.json' && "
              "test -z \"$(find 'tests/models/%s' -type f -newer '%s/model_index.json')\" || "
              "{ mkdir -p '%s/tests/models' && rm -rf '%s' && "
              "'%s/bin/kling-synth' 'tests/models/%s' '%s' 1 >/dev/null; }",
-             dir, preset, dir, build, dir, build, preset, dir);
-    return system(cmd) ? NULL : dir;
+             folder, preset, folder, where, folder, where, preset, folder);
+    return system(cmd) ? NULL : folder;
 }
 
 static inline const char *tiny_model_path(void)

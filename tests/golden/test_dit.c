@@ -15,6 +15,7 @@
  */
 #include "engine/dit_internal.h"
 #include "tests/golden/golden.h"
+#include "tests/golden/poor.h"
 #include "tools/synth_model.h"
 
 #define SEED 7
@@ -307,29 +308,13 @@ static void test_cancel(void)
     t->k.mem_free(t->ex, v);
 }
 
-/* A table that runs out of memory at one of its allocations. */
-static struct {
-    KlKernels k;
-    int calls, fail_at;
-} poor;
-
-static void *poor_mem_alloc(KlExec *ex, size_t bytes)
-{
-    return ++poor.calls == poor.fail_at ? NULL : poor.k.mem_alloc(ex, bytes);
-}
-
-static int poor_reserve(KlExec *ex, size_t bytes)
-{
-    return ++poor.calls == poor.fail_at ? -1 : poor.k.exec_reserve(ex, bytes);
-}
-
 /* Whichever allocation fails, the session says so, and nothing is left behind (the sanitizers look). */
 static void test_out_of_memory(void)
 {
     const Case *c = &cases[8];
     const KlDitConfig *cfg = &configs[c->config];
     const GoldenTable *t = &tables[1];
-    KlKernels k = t->k;
+    KlKernels k = poor_table(&t->k);
     float *ctx = golden_inputs(t, SEED, "ctx", 10 * cfg->image_dim);
     KlWeights *w = NULL;
     KlDit *dit = NULL;
@@ -337,9 +322,6 @@ static void test_out_of_memory(void)
     void *mem = NULL;
     int ret, tried = 0;
 
-    poor.k = t->k;
-    k.mem_alloc = poor_mem_alloc;
-    k.exec_reserve = poor_reserve;
     REQUIRE(synth_weights(SYNTH_DIT, cfg, SEED, KL_F32, 0, &w, &mem) == 0, "no weights");
     REQUIRE(kl_dit_create(&diag, &dit, &k, w, cfg) == 0, "%s", diag.error);
     do {

@@ -12,6 +12,7 @@
 #include "engine/image_encoder.h"
 #include "engine/picture_resize.h"
 #include "tests/golden/golden.h"
+#include "tests/golden/poor.h"
 #include "tools/synth_model.h"
 
 #define SEED 17
@@ -236,38 +237,19 @@ static void test_missing(void)
     free(mem);
 }
 
-/* A table that runs out of memory at one of its allocations. */
-static struct {
-    KlKernels k;
-    int calls, fail_at;
-} poor;
-
-static void *poor_mem_alloc(KlExec *ex, size_t bytes)
-{
-    return ++poor.calls == poor.fail_at ? NULL : poor.k.mem_alloc(ex, bytes);
-}
-
-static int poor_reserve(KlExec *ex, size_t bytes)
-{
-    return ++poor.calls == poor.fail_at ? -1 : poor.k.exec_reserve(ex, bytes);
-}
-
 static void test_out_of_memory(void)
 {
     const KlImageEncoderConfig *c = &models[0].c;
     const GoldenTable *t = &tables[1];
     const int64_t rows = (int64_t)kl_image_encoder_tokens(c) * c->dim;
     float pixels[3 * 28 * 28] = { 0 }, *out = t->k.mem_alloc(t->ex, (size_t)rows * sizeof(*out));
-    KlKernels k = t->k;
+    KlKernels k = poor_table(&t->k);
     KlImageEncoder *ie = NULL;
     atomic_int cancel = 1;
     KlDiag stopped = { .cancel = &cancel };
     KlWeights *w = NULL;
     void *mem = NULL;
 
-    poor.k = t->k;
-    k.mem_alloc = poor_mem_alloc;
-    k.exec_reserve = poor_reserve;
     REQUIRE(!synth_weights(SYNTH_IMAGE_ENCODER, c, SEED, KL_F32, 0, &w, &mem), "weights");
     REQUIRE(!kl_image_encoder_create(&diag, &ie, &k, w, c), "%s", diag.error);
     for (int at = 1; at <= 4; at++) {
@@ -301,7 +283,7 @@ int main(void)
     for (size_t i = 0; i < KL_ARRAY_LEN(models); i++) {
         snprintf(name, sizeof(name), "image_prepare_%s", models[i].name);
         NAMED(name, test_prepare(i));
-        for (int j = 0; j < GOLDEN_TABLES; j++) {
+        for (int j = 0; j < n_tables; j++) {
             snprintf(name, sizeof(name), "image_encoder_%s_%s", models[i].name, tables[j].name);
             NAMED(name, (run_model(&tables[j], i, KL_F32, false), run_model(&tables[j], i, KL_BF16, false)));
         }

@@ -10,6 +10,7 @@
  */
 #include "engine/vae_internal.h"
 #include "tests/golden/golden.h"
+#include "tests/golden/poor.h"
 #include "tools/synth_model.h"
 
 #define SEED 11
@@ -363,33 +364,6 @@ static void test_cancel(void)
     t.k.mem_free(t.ex, z);
 }
 
-/* A table that runs out of memory at one of its allocations. */
-static struct {
-    KlKernels k;
-    int calls, fail_at;
-} poor;
-
-static void *poor_mem_alloc(KlExec *ex, size_t bytes)
-{
-    return ++poor.calls == poor.fail_at ? NULL : poor.k.mem_alloc(ex, bytes);
-}
-
-static int poor_weights(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias, int ic, int oc, int kt,
-                        int kh, int kw)
-{
-    return ++poor.calls == poor.fail_at ? -1 : poor.k.conv_weights_create(k, cw, w, bias, ic, oc, kt, kh, kw);
-}
-
-static int poor_conv(KlExec *ex, KlConv **c, const KlConvDesc *d, const KlConvWeights *cw)
-{
-    return ++poor.calls == poor.fail_at ? -1 : poor.k.conv_create(ex, c, d, cw);
-}
-
-static int poor_reserve(KlExec *ex, size_t bytes)
-{
-    return ++poor.calls == poor.fail_at ? -1 : poor.k.exec_reserve(ex, bytes);
-}
-
 /* Whichever allocation fails, the decoder says so, and nothing is left behind (the sanitizers look). */
 static void test_out_of_memory(const Case *c)
 {
@@ -402,11 +376,7 @@ static void test_out_of_memory(const Case *c)
     int ret, tried = 0;
     Model m;
 
-    poor.k = t.k;
-    t.k.mem_alloc = poor_mem_alloc;
-    t.k.conv_weights_create = poor_weights;
-    t.k.conv_create = poor_conv;
-    t.k.exec_reserve = poor_reserve;
+    t.k = poor_table(&tables[1].k);
     REQUIRE(model_open(&m, &diag, &t, c) == 0, "%s", diag.error);
     do {
         poor.calls = 0;

@@ -9,13 +9,12 @@
 
 #include "engine/model_internal.h"
 #include "tests/check.h"
+#include "tests/scratch.h"
 #include "tests/tiny_model.h"
 
 #define BAD KLING_ERROR_INVALID_DATA
 #define NOT KLING_ERROR_UNSUPPORTED
 
-static char dir[64];                    /* a folder of this run's own */
-static const char *build;
 static char last_log[1024];
 
 static void on_log(void *opaque, enum KlingLogLevel level, const char *line)
@@ -23,28 +22,6 @@ static void on_log(void *opaque, enum KlingLogLevel level, const char *line)
     (void)opaque;
     if (level <= KLING_LOG_WARNING)
         snprintf(last_log, sizeof(last_log), "%s", line);
-}
-
-KL_PRINTF(1, 2)
-static int shell(const char *fmt, ...)
-{
-    char cmd[4096];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof(cmd), fmt, ap);
-    va_end(ap);
-    return system(cmd);
-}
-
-static const char *in_dir(const char *name)
-{
-    static char path[4][512];
-    static int turn;
-
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
-    return path[turn];
 }
 
 /* A fresh copy of the tiny model in dir/m. */
@@ -538,9 +515,9 @@ int main(void)
 {
     const char *tiny = tiny_model_path();
 
-    build = getenv("BUILD") ? getenv("BUILD") : "build";
-    snprintf(dir, sizeof(dir), "/tmp/kling-model-XXXXXX");
-    if (!tiny || !mkdtemp(dir) || shell("cp -r '%s' '%s/tiny'", tiny, dir)) {
+    if (!scratch_open("model"))
+        return 1;
+    if (!tiny || shell("cp -r '%s' '%s/tiny'", tiny, dir)) {
         printf("not ok test_model: kling-synth failed\n");
         return 1;
     }
@@ -576,6 +553,6 @@ int main(void)
     }
     RUN(test_vae_configs);
     RUN(test_paths);
-    shell("rm -rf '%s'", dir);
+    scratch_close();
     return check_exit();
 }

@@ -8,6 +8,7 @@
 
 #include "engine/model_internal.h"
 #include "tests/check.h"
+#include "tests/scratch.h"
 #include "tests/tiny_model.h"
 
 #define BAD KLING_ERROR_INVALID_DATA
@@ -15,8 +16,6 @@
 #define ARG KLING_ERROR_INVALID_ARG
 #define GONE KLING_ERROR_NOT_FOUND
 
-static char dir[64];                    /* a folder of this run's own */
-static const char *build;
 static char last_log[1024];
 
 static void on_log(void *opaque, enum KlingLogLevel level, const char *line)
@@ -24,28 +23,6 @@ static void on_log(void *opaque, enum KlingLogLevel level, const char *line)
     (void)opaque;
     if (level == KLING_LOG_ERROR)
         snprintf(last_log, sizeof(last_log), "%s", line);
-}
-
-KL_PRINTF(1, 2)
-static int shell(const char *fmt, ...)
-{
-    char cmd[4096];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof(cmd), fmt, ap);
-    va_end(ap);
-    return system(cmd);
-}
-
-static const char *in_dir(const char *name)
-{
-    static char path[4][512];
-    static int turn;
-
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
-    return path[turn];
 }
 
 static int synth(const char *preset, const char *name, const char *options)
@@ -331,12 +308,8 @@ int main(void)
 {
     char name[128];
 
-    build = getenv("BUILD") ? getenv("BUILD") : "build";
-    snprintf(dir, sizeof(dir), "/tmp/kling-kinds-XXXXXX");
-    if (!mkdtemp(dir)) {
-        printf("not ok test_model_kinds: no folder\n");
+    if (!scratch_open("model_kinds"))
         return 1;
-    }
     for (size_t i = 0; i < KL_ARRAY_LEN(kinds); i++) {
         snprintf(name, sizeof(name), "test_kind_%s", kinds[i].preset);
         NAMED(name, test_kind(i));
@@ -354,6 +327,6 @@ int main(void)
                  asks[i].frames);
         NAMED(name, test_ask(i));
     }
-    shell("rm -rf '%s'", dir);
+    scratch_close();
     return check_exit();
 }

@@ -21,22 +21,10 @@
 
 #include "engine/model_internal.h"
 #include "tests/check.h"
+#include "tests/scratch.h"
 #include "tests/tiny_model.h"
 
-static char dir[64];
-static const char *build, *model;
-
-KL_PRINTF(1, 2)
-static int shell(const char *fmt, ...)
-{
-    char cmd[4096];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof(cmd), fmt, ap);
-    va_end(ap);
-    return system(cmd);
-}
+static const char *model;
 
 static int quantize(const char *in, const char *out, const char *type)
 {
@@ -323,11 +311,10 @@ int main(void)
     static const char *const what[] = { "transformer", "text_encoder" };
     char lora[128];
 
-    build = getenv("BUILD") ? getenv("BUILD") : "build";
-    model = synthetic_model_path("wide");
-    snprintf(dir, sizeof(dir), "/tmp/kling-quantize-XXXXXX");
-    if (!model || !mkdtemp(dir)) {
-        printf("not ok test_quantize: no model or no folder\n");
+    if (!scratch_open("quantize"))
+        return 1;
+    if (!(model = synthetic_model_path("wide"))) {
+        printf("not ok test_quantize: no model\n");
         return 1;
     }
     snprintf(lora, sizeof(lora), "%s/lora.safetensors:3", dir);
@@ -348,6 +335,6 @@ int main(void)
     }
     RUN(test_refused);
     RUN(test_interrupted);
-    shell("rm -rf '%s'", dir);
+    scratch_close();
     return check_exit();
 }

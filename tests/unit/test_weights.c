@@ -10,18 +10,7 @@
 
 #include "engine/safetensors.h"
 #include "tests/check.h"
-
-static char dir[64];                    /* a folder of this run's own */
-
-static const char *in_dir(const char *name)
-{
-    static char path[2][512];
-    static int turn;
-
-    turn = !turn;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
-    return path[turn];
-}
+#include "tests/scratch.h"
 
 static void write_bytes(const char *name, const void *data, size_t n)
 {
@@ -512,11 +501,8 @@ static void remove_dir(const char *path)
 
 int main(void)
 {
-    snprintf(dir, sizeof(dir), "/tmp/kling-weights-XXXXXX");
-    if (!mkdtemp(dir)) {
-        printf("not ok test_weights: no temporary folder\n");
+    if (!scratch_open("weights"))
         return 1;
-    }
     RUN(test_reads_values);
     RUN(test_f16_values);
     for (size_t i = 0; i < KL_ARRAY_LEN(bad); i++) {
