@@ -50,6 +50,6 @@ $(B)/obj-emu/%.o: $(S)% $(B)/obj-emu/.flags
 
 $(EMU_SO): $(EMU_OBJ)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CXX) -shared -pthread -o $@ $(EMU_OBJ)
+	$(call say,LINK,$@)$(CXX) -shared -pthread -Wl,-Bsymbolic-functions -o $@ $(EMU_OBJ)
 
 -include $(shell find $(B)/obj-emu -name '*.d' 2>/dev/null)

@@ -153,7 +153,13 @@ static Choice *look_up(KlExec *ex, const KlCudaGemm *p)
             forget(&c);
             return NULL;
         }
-        it = g->known.insert({ shape, c }).first;
+        try {
+            it = g->known.insert({ shape, c }).first;
+        } catch (const std::bad_alloc &) {      /* the callers are C */
+            forget(&c);
+            kl_cuda_failed(ex, "out of memory");
+            return NULL;
+        }
     }
     return &it->second;
 }

@@ -262,7 +262,14 @@ static int weight_bind(const KlKernels *k, KlWeight *kw, int64_t N, int64_t K)
     }
     w->bytes = kl_dtype_bytes(kw->dtype, N * K);
     std::lock_guard<std::mutex> hold(st->lock);
-    st->handles.insert(w);
+    try {
+        st->handles.insert(w);
+    } catch (const std::bad_alloc &) {  /* the callers are C */
+        if (w->scale)
+            cudaFreeAsync(w->scale, st->copy);
+        free(w);
+        return -1;
+    }
     w->next = st->weights;
     if (w->next)
         w->next->prev = w;

@@ -7,6 +7,7 @@
  */
 #include <dlfcn.h>
 #include <math.h>
+#include <stddef.h>
 
 #include "engine/device.h"
 #include "kernels/cuda.h"
@@ -281,6 +282,39 @@ static void test_failures(void)
     }
 }
 
+/* C++'s way of running out of memory stays within the plugin. */
+static void test_no_memory_to_bind(void)
+{
+    float *host = calloc(DIM * DIM, sizeof(*host));
+    KlWeight w = { .data = host, .dtype = KL_F32 };
+    KlKernels k;
+
+    REQUIRE(host && open_emulated(&k, 0) >= 0, "%s", why);
+    emu->fail_call = "operator new";
+    emu->fail_with = 2;
+    CHECK(k.weight_bind(&k, &w, DIM, DIM) < 0 && w.data == host, "bound without memory");
+    emu->fail_call = NULL;
+    CHECK(k.weight_bind(&k, &w, DIM, DIM) >= 0 && w.data != host, "the next binding");
+    k.weight_release(&k, &w);
+    k.close(&k);
+    free(host);
+}
+
+/* Every op and call of the table: all behind its name and its state are pointers to functions. */
+static void test_whole_table(void)
+{
+    static const size_t first = offsetof(KlKernels, close);
+    void (*call)(void);
+    KlKernels k;
+
+    REQUIRE(open_emulated(&k, 0) >= 0, "%s", why);
+    for (size_t at = first; at < sizeof(k); at += sizeof(call)) {
+        memcpy(&call, (const char *)&k + at, sizeof(call));
+        CHECK(call, "entry %zu of the table is missing", (at - first) / sizeof(call));
+    }
+    k.close(&k);
+}
+
 int main(void)
 {
     const char *build = getenv("BUILD");
@@ -307,5 +341,7 @@ int main(void)
     RUN(test_idle_weights_yield);
     RUN(test_memory);
     RUN(test_failures);
+    RUN(test_no_memory_to_bind);
+    RUN(test_whole_table);
     return check_exit();
 }

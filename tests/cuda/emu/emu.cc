@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <new>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <vector>
@@ -43,6 +44,19 @@ static cudaError_t trip(const char *call)
     control.fail_call = NULL;
     return control.fail_with;
 }
+
+/* What the plugin's containers allocate, to be failed as a call is; the plugin is linked to its own. */
+void *operator new(size_t bytes)
+{
+    void *p = trip("operator new") == cudaSuccess ? malloc(bytes ? bytes : 1) : NULL;
+
+    if (!p)
+        throw std::bad_alloc();
+    return p;
+}
+
+void operator delete(void *p) noexcept { free(p); }
+void operator delete(void *p, size_t) noexcept { free(p); }
 
 /* -- device memory: an arena that is closed but for launches and copies -- */
 
