@@ -18,7 +18,10 @@ typedef struct Timer { double wall, cpu; } Timer;      /* seconds */
 typedef struct Bench {
     KlKernels k;
     KlExec *ex;
+    bool on_device;                     /* not the CPU */
+    int64_t device_free;                /* bytes, before anything was taken */
     KlDiag diag;
+    KlPrecision precision;
     int threads, reps, ops, layers, text_tokens;
     double peak, peak_core;             /* GFLOP/s of sgemm: by wall time, by processor time of one core */
     const char *stages;
@@ -38,10 +41,27 @@ void bench_keep_best(Timer *best, Timer t);
 double bench_proc_gib(const char *path, const char *key);
 /** Makes VmHWM start again. */
 void bench_peak_reset(void);
-void bench_print_memory(double weights_gib);
+void bench_print_memory(const Bench *b, double weights_gib);
 void bench_print_rate(const Bench *b, const char *what, Timer t, double flops);
 /** n numbers in [-1,1); ends the program when there is no memory. */
 float *bench_alloc_f32(size_t n);
+
+/* -- what the table computes on, wherever that is -- */
+
+/** n random numbers in [-1,1) in the executor's memory; ends the program when there is none. */
+float *bench_random(const Bench *b, size_t n);
+void bench_free(const Bench *b, float *p);
+/** Has mem_alloc keep the lowest mem_available seen, for bench_device_peak_gib(). */
+void bench_watch_memory(Bench *b);
+/** Of a device: what was taken of it at most since bench_watch_memory(); 0 on a host. */
+double bench_device_peak_gib(const Bench *b);
+/** Ends the program with the executor's sentence when the device failed. */
+void bench_sync(const Bench *b);
+
+typedef void (*BenchFn)(void *opaque, int set);
+/** Median seconds of fn() after every input set has been used once; sets are taken in turns. Calls are enqueued in
+ *  batches of about 20 ms, each waited for as a whole. */
+double bench_median_s(const Bench *b, BenchFn fn, void *opaque, int sets);
 
 /** Replaces a table's ops by ones that take the time. One table at a time. */
 void bench_wrap_ops(KlKernels *k);
@@ -49,7 +69,10 @@ void bench_reset_ops(void);
 /** Of the last repetition, which took `wall` seconds. */
 void bench_print_ops(const Bench *b, double wall);
 
-/** Single ops at the shapes of the released models. */
+/** Single ops at the shapes of the released models, at sizes for a CPU. */
 void bench_single_ops(Bench *b);
+/** The ops of one layer of the transformer and of the VAE's decoder at exactly this clip's shapes: a line each,
+ *  "KIND:SHAPE MS TFLOP/s", medians. */
+void bench_clip_ops(Bench *b, int width, int height, int frames);
 
 #endif /* KL_BENCH_H */

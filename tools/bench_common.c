@@ -61,17 +61,26 @@ void bench_peak_reset(void)
     fclose(f);
 }
 
-void bench_print_memory(double weights_gib)
+void bench_print_memory(const Bench *b, double weights_gib)
 {
-    double hwm = bench_proc_gib("/proc/self/status", "VmHWM:");
+    double hwm = bench_proc_gib("/proc/self/status", "VmHWM:"), device = bench_device_peak_gib(b);
 
-    printf("  peak memory %.2f GiB, %.2f GiB of it weights\n", hwm, weights_gib);
+    if (b->on_device)
+        printf("  peak memory %.2f GiB on the device beside %.2f GiB of weights, %.2f GiB on the host\n", device,
+               weights_gib, hwm);
+    else
+        printf("  peak memory %.2f GiB, %.2f GiB of it weights\n", hwm, weights_gib);
 }
 
 void bench_print_rate(const Bench *b, const char *what, Timer t, double flops)
 {
     double all = flops / t.wall * 1e-9, core = flops / t.cpu * 1e-9;
 
+    if (b->on_device) {
+        printf("  %-34s %8.3f s %7.1f TFLOP/s\n", what, t.wall, all * 1e-3);
+        fflush(stdout);
+        return;
+    }
     printf("  %-34s %8.3f s %7.1f GFLOP/s %4.0f %% of sgemm  (a core: %6.1f, %3.0f %%)\n", what, t.wall, all,
            100 * all / b->peak, core, 100 * core / b->peak_core);
     fflush(stdout);

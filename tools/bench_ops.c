@@ -19,7 +19,13 @@ static KlKernels real;
 static struct { double s; long calls; } spent[OP_NB];
 
 #define TIMED(op, call) \
-    do { double t_ = bench_wall_s(); call; spent[op].s += bench_wall_s() - t_; spent[op].calls++; } while (0)
+    do { \
+        double t_ = bench_wall_s(); \
+        call; \
+        real.exec_sync(ex); \
+        spent[op].s += bench_wall_s() - t_; \
+        spent[op].calls++; \
+    } while (0)
 
 static void op_linear(KlExec *ex, const KlLinear *p) { TIMED(OP_LINEAR, real.linear(ex, p)); }
 static void op_attention(KlExec *ex, const KlAttention *p) { TIMED(OP_ATTENTION, real.attention(ex, p)); }

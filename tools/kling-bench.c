@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "engine/device.h"
 #include "synth_model.h"
 
 /* -- the yardstick -- */
@@ -109,8 +110,8 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     const KlDitConfig *c = &b->dit;
     int F = (frames - 1) / 4 + 1, R = height / b->space, W = width / b->space, ret = -1;
     size_t n = (size_t)c->in_ch * F * R * W;
-    float *z = bench_alloc_f32(n), *v = bench_alloc_f32(n);
-    float *ctx = bench_alloc_f32((size_t)b->text_tokens * c->text_dim);
+    float *z = bench_random(b, n), *v = bench_random(b, n);
+    float *ctx = bench_random(b, (size_t)b->text_tokens * c->text_dim);
     float t[64];
     KlDitSession *s = NULL;
     Timer best = { 0 }, at = { 0 }, set;
@@ -119,19 +120,23 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     for (int i = 0; i < 64; i++)
         t[i] = 500;
     bench_peak_reset();
+    bench_watch_memory(b);
     if (F > 64 || kl_dit_session_create(dit, b->ex, &b->diag, F, R, W, &s) < 0)
         goto end;
     set = bench_start();
     if (kl_dit_set_context(s, &b->diag, 0, ctx, b->text_tokens) < 0)
         goto end;
+    bench_sync(b);
     set = bench_stop(set);
-    for (int i = 0; i < b->reps; i++) {
+    for (int i = 0; i < b->reps + b->on_device; i++) {  /* the first takes the weights to a device */
         bench_reset_ops();
         at = bench_start();
         if (kl_dit_forward(s, &b->diag, 0, z, t, v) < 0)
             goto end;
+        bench_sync(b);
         at = bench_stop(at);
-        bench_keep_best(&best, at);
+        if (i || !b->on_device)
+            bench_keep_best(&best, at);
     }
     snprintf(what, sizeof(what), "step %dx%dx%d, %d tokens", width, height, frames,
              F * (R / c->patch_h) * (W / c->patch_w));
@@ -141,9 +146,9 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     ret = 0;
 end:
     kl_dit_session_destroy(&s);
-    free(z);
-    free(v);
-    free(ctx);
+    bench_free(b, z);
+    bench_free(b, v);
+    bench_free(b, ctx);
     return ret < 0 ? failed(b) : 0;
 }
 
@@ -164,7 +169,7 @@ static int stage_dit(Bench *b, const int (*size)[3], int n_sizes)
     for (int i = 0; i < n_sizes && !ret; i++) {
         ret = dit_clip(b, dit, size[i][0], size[i][1], size[i][2]);
         if (!ret)
-            bench_print_memory(gib);
+            bench_print_memory(b, gib);
     }
     kl_dit_destroy(&dit);
     kl_weights_close(&w);
@@ -179,20 +184,41 @@ static int count_picture(void *opaque, const float *x)
     return 0;
 }
 
-static int vae_clip(Bench *b, const KlVae *vae, const KlVaeConfig *cfg, int width, int height)
+/* All latent frames of a clip, from a decoder that has seen none, waited for once. */
+static int vae_whole_clip(Bench *b, const KlVae *vae, const float *z, int R, int W, int latents)
 {
+    KlVaeDecoder *dec = NULL;
+    Timer t;
+    int n = 0, ret = kl_vae_decoder_create(vae, b->ex, &b->diag, R, W, &dec);
+
+    t = bench_start();
+    for (int i = 0; i < latents && ret >= 0; i++)
+        ret = kl_vae_decode(dec, &b->diag, z, (int64_t)R * W, count_picture, &n);
+    bench_sync(b);
+    t = bench_stop(t);
+    if (ret >= 0)
+        printf("  whole clip, %d latent frames, %d frames %8.3f s\n", latents, n, t.wall);
+    kl_vae_decoder_destroy(&dec);
+    return ret;
+}
+
+static int vae_clip(Bench *b, const KlVae *vae, const KlVaeConfig *cfg, const int size[3])
+{
+    int width = size[0], height = size[1];
     int R = height / kl_vae_space_factor(vae), W = width / kl_vae_space_factor(vae), n = 0, ret = -1;
-    float *z = bench_alloc_f32((size_t)cfg->z_dim * R * W);
+    float *z = bench_random(b, (size_t)cfg->z_dim * R * W);
     KlVaeDecoder *dec = NULL;
     Timer first, later = { 0 }, at = { 0 };
     char what[64];
 
     bench_peak_reset();
+    bench_watch_memory(b);
     if (kl_vae_decoder_create(vae, b->ex, &b->diag, R, W, &dec) < 0)
         goto end;
     first = bench_start();
     if (kl_vae_decode(dec, &b->diag, z, (int64_t)R * W, count_picture, &n) < 0)
         goto end;
+    bench_sync(b);
     first = bench_stop(first);
     for (int i = 0; i < b->reps; i++) {
         bench_reset_ops();
@@ -200,6 +226,7 @@ static int vae_clip(Bench *b, const KlVae *vae, const KlVaeConfig *cfg, int widt
         at = bench_start();
         if (kl_vae_decode(dec, &b->diag, z, (int64_t)R * W, count_picture, &n) < 0)
             goto end;
+        bench_sync(b);
         at = bench_stop(at);
         bench_keep_best(&later, at);
     }
@@ -209,10 +236,11 @@ static int vae_clip(Bench *b, const KlVae *vae, const KlVaeConfig *cfg, int widt
     printf("  its first frame %8.3f s; a clip of %d frames %8.3f s\n", first.wall, n + 1, first.wall + later.wall);
     printf("  decoding was said to hold %.2f GiB beside the weights\n",
            (double)kl_vae_decoder_bytes(vae, R, W) / GIB);
-    ret = 0;
+    kl_vae_decoder_destroy(&dec);
+    ret = b->on_device ? vae_whole_clip(b, vae, z, R, W, (size[2] - 1) / kl_vae_time_factor(vae) + 1) : 0;
 end:
     kl_vae_decoder_destroy(&dec);
-    free(z);
+    bench_free(b, z);
     return ret < 0 ? failed(b) : 0;
 }
 
@@ -232,9 +260,9 @@ static int stage_vae(Bench *b, const KlVaeConfig *cfg, const int (*size)[3], int
     if (kl_vae_create(&b->diag, &vae, &b->k, w, cfg) < 0)
         ret = failed(b);
     for (int i = 0; i < n_sizes && !ret; i++) {
-        ret = vae_clip(b, vae, cfg, size[i][0], size[i][1]);
+        ret = vae_clip(b, vae, cfg, size[i]);
         if (!ret)
-            bench_print_memory(gib);
+            bench_print_memory(b, gib);
     }
     kl_vae_destroy(&vae);
     kl_weights_close(&w);
@@ -247,7 +275,7 @@ static int stage_text(Bench *b)
     const KlTextEncoderConfig *c = &b->text;
     double gib, inner = (double)c->heads * c->head_dim, n = b->text_tokens;
     double flops = c->layers * (2 * n * c->dim * (4 * inner + 3.0 * c->ffn) + 4 * n * n * inner);
-    float *out = bench_alloc_f32((size_t)b->text_tokens * c->dim);
+    float *out = bench_random(b, (size_t)b->text_tokens * c->dim);
     int32_t *ids = calloc((size_t)b->text_tokens, sizeof(*ids));
     KlTextEncoder *te = NULL;
     KlWeights *w;
@@ -258,30 +286,33 @@ static int stage_text(Bench *b)
 
     printf("text encoder, dimension %d, %d layers, bf16 weights\n", c->dim, c->layers);
     bench_peak_reset();
+    bench_watch_memory(b);
     w = make_weights(SYNTH_TEXT_ENCODER, c, KL_BF16, &mem, &gib);
     if (w && kl_text_encoder_create(&b->diag, &te, &b->k, w, c) < 0)
         ret = failed(b);
     for (int i = 0; i < b->text_tokens && ids; i++)
         ids[i] = i * 499 % c->vocab;
-    for (int i = 0; i < b->reps && w && !ret; i++) {
+    for (int i = 0; i < b->reps + b->on_device && w && !ret; i++) {
         bench_reset_ops();
         at = bench_start();
         if (kl_text_encoder_run(te, b->ex, &b->diag, ids, b->text_tokens, out) < 0)
             ret = failed(b);
+        bench_sync(b);
         at = bench_stop(at);
-        bench_keep_best(&best, at);
+        if (i || !b->on_device)
+            bench_keep_best(&best, at);
     }
     if (w && !ret) {
         snprintf(what, sizeof(what), "encode %d tokens", b->text_tokens);
         bench_print_rate(b, what, best, flops);
         bench_print_ops(b, at.wall);
-        bench_print_memory(gib);
+        bench_print_memory(b, gib);
     }
     kl_text_encoder_destroy(&te);
     kl_weights_close(&w);
     free(mem);
     free(ids);
-    free(out);
+    bench_free(b, out);
     return ret;
 }
 
@@ -371,9 +402,12 @@ static void usage(FILE *f, int threads)
             "  --tokens N       of the prompt [512]\n"
             "  --reps N         best of N [2]\n"
             "  --threads N      [%d]\n"
+            "  --device NAME    cpu, or cuda[:N]: clips of 832x480, 81 frames, when no size is given [cpu]\n"
+            "  --plugin FILE    the CUDA table's [beside libkling]\n"
+            "  --precision NAME auto or f32 [auto]\n"
             "  --kernels NAME   ref, plain (the library, no hand-written vectors), avx2, best [best]\n"
             "  --ops            where the time goes, op by op\n"
-            "  --ops-only       single ops at the models' shapes, nothing else\n", threads);
+            "  --ops-only       single ops, nothing else: with --size or on a device exactly this clip's\n", threads);
 }
 
 static int set_kernels(Bench *b, const char *name)
@@ -388,6 +422,16 @@ static int set_kernels(Bench *b, const char *name)
         kl_kernels_init_cpu(&b->k, KL_CPU_ALL);
     else
         return -1;
+    return 0;
+}
+
+/* cuda or cuda:N; the line says what is missing. */
+static int set_device(Bench *b, const char *device, const char *plugin)
+{
+    if (kl_device_open(&b->diag, &b->k, device, plugin) < 0)
+        return failed(b);
+    b->on_device = true;
+    b->device_free = b->k.mem_available(&b->k);
     return 0;
 }
 
@@ -415,18 +459,22 @@ static bool size_fits(Bench *b, const int size[3])
 
 static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
 {
-    KlExecParams p = { .threads = b->threads };
+    KlExecParams p = { .threads = b->threads, .precision = b->precision };
     int ret = 0;
 
     if (b->ops)
         bench_wrap_ops(&b->k);
+    bench_watch_memory(b);              /* before the table is copied */
     if (b->k.exec_create(&b->k, &b->ex, &p) < 0) {
         fprintf(stderr, "kling-bench: cannot start %d threads\n", b->threads);
         return -1;
     }
     print_machine(b);
-    measure_peak(b);
-    if (ops_only)
+    if (!b->on_device && !(ops_only && n_sizes == 1))
+        measure_peak(b);
+    if (ops_only && n_sizes == 1)
+        bench_clip_ops(b, size[0][0], size[0][1], size[0][2]);
+    else if (ops_only)
         bench_single_ops(b);
     if (!ops_only && has_stage(b, "dit"))
         ret |= stage_dit(b, size, n_sizes);
@@ -437,6 +485,7 @@ static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
     if (!ops_only && has_stage(b, "text"))
         ret |= stage_text(b);
     b->k.exec_destroy(&b->ex);
+    b->k.close(&b->k);
     return ret;
 }
 
@@ -446,13 +495,13 @@ int main(int argc, char **argv)
         { "model", 1, NULL, 'm' }, { "size", 1, NULL, 's' }, { "frames", 1, NULL, 'f' }, { "stages", 1, NULL, 'S' },
         { "layers", 1, NULL, 'l' }, { "tokens", 1, NULL, 'n' }, { "reps", 1, NULL, 'r' }, { "threads", 1, NULL, 't' },
         { "kernels", 1, NULL, 'k' }, { "ops", 0, NULL, 'o' }, { "ops-only", 0, NULL, 'O' }, { "help", 0, NULL, 'h' },
-        { 0 },
+        { "device", 1, NULL, 'd' }, { "plugin", 1, NULL, 'P' }, { "precision", 1, NULL, 'p' }, { 0 },
     };
     static const int usual[2][3] = { { 256, 256, 5 }, { 832, 480, 1 } };    /* multiples of 32: fit every model */
     Bench b = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .reps = 2, .text_tokens = 512,
                 .stages = "dit,vae,vae22,text" };
     int one[1][3] = { { 0, 0, 5 } }, ops_only = 0, bad = 0, o;
-    const char *model = "1.3B", *kernels = "best";
+    const char *model = "1.3B", *kernels = "best", *device = "cpu", *plugin = NULL;
 
     while ((o = getopt_long(argc, argv, "", opts, NULL)) >= 0) {
         switch (o) {
@@ -466,6 +515,12 @@ int main(int argc, char **argv)
         case 't': b.threads = atoi(optarg); break;
         case 'k': kernels = optarg; break;
         case 'o': b.ops = 1; break;
+        case 'd': device = optarg; break;
+        case 'P': plugin = optarg; break;
+        case 'p':
+            b.precision = !strcmp(optarg, "f32") ? KL_PREC_F32 : KL_PREC_AUTO;
+            bad |= b.precision == KL_PREC_AUTO && strcmp(optarg, "auto");
+            break;
         case 'O': ops_only = 1; break;
         case 'h': usage(stdout, b.threads); return 0;
         default:  bad = 1;
@@ -477,6 +532,10 @@ int main(int argc, char **argv)
         usage(stderr, b.threads);
         return 2;
     }
+    if (strcmp(device, "cpu") && set_device(&b, device, plugin) < 0)
+        return 1;
+    if (b.on_device && !one[0][0])
+        memcpy(one[0], (const int[3]){ 832, 480, 81 }, sizeof(one[0]));
     if (set_model(&b, model) < 0)
         return 1;
     if (!size_fits(&b, one[0]))

@@ -27,10 +27,17 @@ one() {
 }
 
 for t in kernels/test_exec kernels/test_eltwise kernels/test_layout kernels/test_norm kernels/test_linear \
-    kernels/test_conv kernels/test_attention golden/test_quants golden/test_sampler golden/test_text_encoder \
-    golden/test_dit golden/test_vae; do
+    kernels/test_conv kernels/test_attention kernels/test_quantize golden/test_quants golden/test_sampler \
+    golden/test_text_encoder golden/test_dit golden/test_vae; do
     one $t
 done
+if log=$("$BUILD/bin/kling-bench" --device cuda --plugin "$KLING_TEST_CUDA" --model tests/models/tiny --size 32x32 \
+    --frames 5 --tokens 8 --stages dit,text --reps 1 --ops 2>&1); then
+    echo "ok emulated_bench"
+else
+    echo "not ok emulated_bench: $(echo "$log" | tail -n 1)"
+    rc=1
+fi
 KLING_TEST_HALF=1
 export KLING_TEST_HALF
 for t in kernels/test_linear kernels/test_conv kernels/test_attention; do

@@ -1,51 +1,85 @@
-# What torch reaches on this card at the models' shapes: matrix products and attention in bf16, medians of device time.
+# What torch reaches on this card at the shapes that kling-bench names: yardsticks.py BENCH_OUTPUT...
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Lines "KIND:SHAPE MS": products, attention (the flash kernel or cuDNN, as torch chooses) and convolutions in bf16,
+# medians of device time. KLING_YARDSTICKS_CPU=1 runs the first of each kind on the CPU: a test of this program alone.
+import os
+import re
 import statistics
+import sys
+import time
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import conv2d, conv3d, scaled_dot_product_attention
 
 SETS = 3  # of random inputs, taken in turns
+CPU = bool(os.environ.get("KLING_YARDSTICKS_CPU"))
+DEVICE = "cpu" if CPU else "cuda"
 
 
-def median_ms(run, rounds=12):
+def once(run, i):
+    if CPU:
+        start = time.perf_counter()
+        run(i)
+        return 1e3 * (time.perf_counter() - start)
+    a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    a.record()
+    run(i)
+    b.record()
+    torch.cuda.synchronize()
+    return a.elapsed_time(b)
+
+
+def median_ms(run, rounds=9):
     for i in range(SETS):
         run(i)
-    times = []
-    for i in range(rounds):
-        a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        a.record()
-        run(i % SETS)
-        b.record()
-        torch.cuda.synchronize()
-        times.append(a.elapsed_time(b))
-    return statistics.median(times)
+    return statistics.median(once(run, i % SETS) for i in range(rounds))
 
 
 def rand(*shape):
-    return [torch.randn(*shape, device="cuda", dtype=torch.bfloat16) for _ in range(SETS)]
+    return [torch.randn(*shape, device=DEVICE, dtype=torch.bfloat16) for _ in range(SETS)]
 
 
-def product(name, m, n, k):
+def product(m, n, k):
     x, w = rand(m, k), rand(n, k)
-    ms = median_ms(lambda i: x[i] @ w[i].T)
-    print(f"matmul    {name:24s} {m}x{n}x{k}: {ms:8.3f} ms {2e-9 * m * n * k / ms:7.1f} TFLOP/s", flush=True)
+    return median_ms(lambda i: x[i] @ w[i].T)
 
 
-def attention(name, sq, sk, heads, size):
+def attention(sq, sk, heads, size):
     q, k, v = rand(1, heads, sq, size), rand(1, heads, sk, size), rand(1, heads, sk, size)
-    ms = median_ms(lambda i: scaled_dot_product_attention(q[i], k[i], v[i]), 6)
-    flop = 4e-9 * sq * sk * heads * size
-    print(f"attention {name:24s} {sq}x{sk}, {heads} heads of {size}: {ms:8.3f} ms {flop / ms:7.1f} TFLOP/s", flush=True)
+    return median_ms(lambda i: scaled_dot_product_attention(q[i], k[i], v[i]))
 
 
-product("1.3B q", 32760, 1536, 1536)
-product("1.3B ffn", 32760, 8960, 1536)
-product("14B q", 32760, 5120, 5120)
-product("14B ffn", 32760, 13824, 5120)
-product("5B ffn, 704x1280x121", 27280, 14336, 3072)
-attention("1.3B self", 32760, 32760, 12, 128)
-attention("1.3B cross", 32760, 512, 12, 128)
-attention("14B self", 32760, 32760, 40, 128)
-attention("5B self, 704x1280x121", 27280, 27280, 24, 128)
+def conv(kt, k, ic, oc, width, height):
+    if kt == 1:
+        x, w = rand(1, ic, height, width), rand(oc, ic, k, k)
+        x = [t.to(memory_format=torch.channels_last) for t in x]
+        w = [t.to(memory_format=torch.channels_last) for t in w]
+        return median_ms(lambda i: conv2d(x[i], w[i], padding=k // 2))
+    x, w = rand(1, ic, kt, height, width), rand(oc, ic, kt, k, k)
+    x = [t.to(memory_format=torch.channels_last_3d) for t in x]
+    w = [t.to(memory_format=torch.channels_last_3d) for t in w]
+    return median_ms(lambda i: conv3d(x[i], w[i], padding=(0, k // 2, k // 2)))
+
+
+KINDS = [
+    (r"linear(\+gelu|\+residual)?:(\d+)x(\d+)x(\d+)$", lambda _, *s: product(*map(int, s))),
+    (r"attention:(\d+)x(\d+)x(\d+)x(\d+)$", lambda *s: attention(*map(int, s))),
+    (r"conv(?:\+up)?:(\d)x(\d)x\d:(\d+)-(\d+):(\d+)x(\d+)$", lambda *s: conv(*map(int, s))),
+]
+
+seen = set()
+for name in sys.argv[1:]:
+    for line in open(name, encoding="utf-8"):
+        key = line.split(" ")[0].strip()
+        for kind, (pattern, run) in enumerate(KINDS):
+            shape = re.match(pattern, key)
+            if shape and key not in seen and not (CPU and kind in seen):
+                seen.update((key, kind))
+                try:
+                    print(f"{key:44s} {run(*shape.groups()):10.4f} ms", flush=True)
+                except RuntimeError as e:
+                    print(f"# {key}: {str(e).splitlines()[0]}", flush=True)
+                    if not CPU:
+                        torch.cuda.empty_cache()
