@@ -40,6 +40,10 @@ int ff_kling_clip_init(AVFilterContext *ctx)
         av_log(ctx, AV_LOG_ERROR, "guidance %g: must be 0 to 100, or -1 for the model's\n", c->guidance);
         return AVERROR(EINVAL);
     }
+    if (c->guidance_low > -1 && c->guidance_low < 0) {
+        av_log(ctx, AV_LOG_ERROR, "guidance_low %g: must be 0 to 100, or -1 to go by guidance\n", c->guidance_low);
+        return AVERROR(EINVAL);
+    }
     if (c->drift_guard > -1 && c->drift_guard < 0) {
         av_log(ctx, AV_LOG_ERROR, "drift_guard %g: must be 0 to 1, or -1 for the model's\n", c->drift_guard);
         return AVERROR(EINVAL);
@@ -132,12 +136,14 @@ int ff_kling_clip_open(AVFilterContext *ctx)
     free_job(c);
     ff_kling_model_close(&c->model);
     kling_model_params_default(&p);
-    p.model        = c->model_name;
-    p.text_encoder = c->text_encoder;
-    p.vae          = c->vae;
-    p.tokenizer    = c->tokenizer;
-    p.lora         = c->lora;
-    p.device       = c->device;
+    p.model         = c->model_name;
+    p.text_encoder  = c->text_encoder;
+    p.vae           = c->vae;
+    p.tokenizer     = c->tokenizer;
+    p.image_encoder = c->image_encoder;
+    p.transformer_2 = c->transformer_2;
+    p.lora          = c->lora;
+    p.device        = c->device;
     if ((ret = ff_kling_model_open(ctx, &c->model, &p)) < 0)
         return ret;
     info = kling_model_info(c->model);
@@ -189,6 +195,7 @@ int ff_kling_clip_params(AVFilterContext *ctx, KlingParams *p, int width_px, int
     p->frames          = frames;
     p->steps           = c->steps ? c->steps : p->steps;
     p->guidance        = c->guidance < 0 ? p->guidance : c->guidance;
+    p->guidance_low    = c->guidance_low;
     p->shift           = c->shift > 0 ? c->shift : p->shift;
     p->sampler         = c->sampler;
     p->rng             = c->rng;

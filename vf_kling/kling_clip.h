@@ -25,13 +25,14 @@ typedef struct KlingClip {
     const AVClass *class;               /* first: a filter's context begins with it */
 
     char *prompt, *prompt_file, *negative_prompt;
-    char *model_name, *text_encoder, *vae, *tokenizer, *lora, *device;
+    char *model_name, *text_encoder, *vae, *tokenizer, *image_encoder, *transformer_2, *lora, *device;
     int width_px, height_px;            /* of what is generated; 0: not given */
     int frames;                         /* 0: by duration */
     int64_t duration_us;                /* 0: the model's */
     char *rate;
     int steps;                          /* 0: the model's */
     float guidance;                     /* -1: the model's */
+    float guidance_low;                 /* -1: by guidance */
     float shift;                        /* 0: the model's */
     int sampler, rng;
     char *seed;
@@ -100,11 +101,13 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
 #define KLING_HELP_PROMPT   "set what the video shows, UTF-8 text"
 #define KLING_HELP_NEGATIVE "set what the video should not show, UTF-8 text"
 #define KLING_HELP_MODEL    "set the model's folder or file; by default $KLING_MODEL, then the model that ships"
+#define KLING_HELP_EXPERT   "use this folder or file as the second, low-noise one of a model's two transformers"
 #define KLING_HELP_LORA     "apply these LoRA files, PATH[:STRENGTH][:high|low], separated by |"
 #define KLING_HELP_SIZE     "set the size in pixels that is generated, even, 16x16 to 8192x8192; by default the model's"
 #define KLING_HELP_DURATION "set the length in seconds of what is generated; 0 is what the model makes at once"
 #define KLING_HELP_RATE     "set the frames per second of what is generated, 1/100 to 1000; by default the model's"
 #define KLING_HELP_GUIDANCE "set the classifier-free guidance scale, 0 to 100; 1 turns it off, -1 is the model's"
+#define KLING_HELP_LOW      "set the guidance scale of the second of two transformers, 0 to 100; -1 is by guidance"
 #define KLING_HELP_CONTEXT  "set how many pictures each further part of the video goes on from; 0 is the model's"
 #define KLING_HELP_DRIFT    "set how much the colours of a long video are held, 0 to 1; 0 is off, -1 the model's"
 
@@ -121,6 +124,9 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
     KLING_STRING("vae",             vae,             NULL, "use this folder or file instead of the model's VAE"), \
     KLING_STRING("tokenizer",       tokenizer,       NULL, \
                  "use this folder, spiece.model or tokenizer.json instead of the model's tokenizer"), \
+    KLING_STRING("image_encoder",   image_encoder,   NULL, \
+                 "use this folder or file instead of the model's image encoder"), \
+    KLING_STRING("transformer_2",   transformer_2,   NULL, KLING_HELP_EXPERT), \
     KLING_STRING("lora",            lora,            NULL, KLING_HELP_LORA), \
     KLING_NUMBER("size",            width_px,    IMAGE_SIZE, .str = NULL, 0, 0, KLING_HELP_SIZE), \
     KLING_NUMBER("s",               width_px,    IMAGE_SIZE, .str = NULL, 0, 0, KLING_HELP_SIZE), \
@@ -134,6 +140,7 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
                  "set the number of denoising steps; 0 is the model's"), \
     KLING_NUMBER("guidance",        guidance,    FLOAT,      .dbl = -1, -1, 100, KLING_HELP_GUIDANCE), \
     KLING_NUMBER("cfg",             guidance,    FLOAT,      .dbl = -1, -1, 100, KLING_HELP_GUIDANCE), \
+    KLING_NUMBER("guidance_low",    guidance_low, FLOAT,     .dbl = -1, -1, 100, KLING_HELP_LOW), \
     KLING_NUMBER("shift",           shift,       FLOAT,      .dbl = 0,  0, 100, \
                  "set the flow shift; 0 is the model's"), \
     KLING_CHOICE("sampler",         sampler,   KLING_SAMPLER_DEFAULT, KLING_SAMPLER_UNIPC, "set the sampler"), \

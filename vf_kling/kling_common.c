@@ -126,7 +126,8 @@ static char *default_model(void)
 
 static char *make_key(const KlingModelParams *p)
 {
-    const char *const part[] = { p->model, p->text_encoder, p->vae, p->tokenizer, p->lora, p->device };
+    const char *const part[] = { p->model, p->text_encoder, p->vae, p->tokenizer, p->image_encoder, p->transformer_2,
+                                 p->lora, p->device };
     AVBPrint bp;
     char *key;
 

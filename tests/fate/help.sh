@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 . tests/fate/lib.sh
 
-shared='prompt p prompt_file negative_prompt n model m text_encoder vae tokenizer lora size s frames duration d rate
-    r steps guidance cfg shift sampler seed rng context drift_guard device threads precision flags interrupt'
+shared='prompt p prompt_file negative_prompt n model m text_encoder vae tokenizer image_encoder transformer_2 lora
+    size s frames duration d rate r steps guidance cfg guidance_low shift sampler seed rng context drift_guard
+    device threads precision flags interrupt'
 
 # help FILTER COUNT OPTIONS...: what -h says has so many options, these among them, and docs/ has them all.
 help() {
@@ -24,19 +25,19 @@ help() {
         if grep -Eq "^ +$v" "$tmp/help"; then ok "$name"; else fail "$name" "not listed"; fi
     done
     n=0
-    for o in $(sed -n 's/^ *-\{0,1\}\([a-z_]*\) *<[a-z_]*> .*/\1/p' "$tmp/help"); do
+    for o in $(sed -n 's/^ *-\{0,1\}\([a-z_0-9]*\) *<[a-z_]*> .*/\1/p' "$tmp/help"); do
         n=$((n + 1))
         grep -Eq "\`$o\`" docs/filters.md || fail "help_${filter}_docs_$o" "docs/filters.md does not name it"
     done
     expect "help_${filter}_count" "$n" "$count"
     # only what can be changed while it runs is marked so
-    runtime=$(sed -n 's/^ *\([a-z_]*\) *<[a-z_]*> *[.A-Z]*T\. .*/\1/p' "$tmp/help")
+    runtime=$(sed -n 's/^ *\([a-z_0-9]*\) *<[a-z_]*> *[.A-Z]*T\. .*/\1/p' "$tmp/help")
     expect "help_${filter}_runtime" "$(echo $runtime) " 'prompt p prompt_file negative_prompt n '
 }
 # shellcheck disable=SC2086
-help kling 32 $shared
+help kling 35 $shared
 # shellcheck disable=SC2086
-help kling_extend 35 $shared only loop resample
+help kling_extend 38 $shared only loop resample
 # shellcheck disable=SC2086
-help kling_bridge 33 $shared resample
+help kling_bridge 36 $shared resample
 done_testing
