@@ -26,21 +26,18 @@ done
 # f32 arithmetic of another build or machine differs in its last bits.
 "$KLING_GOLDEN_PYTHON" - "$tmp/tests/golden/data" tests/golden/data <<'END' || rc=1
 import pathlib, sys
-import numpy as np
-from safetensors.numpy import load_file
+import torch
+from safetensors.torch import load_file
 new, old = (pathlib.Path(p) for p in sys.argv[1:])
 bad = 0
 for f in sorted(old.iterdir()):
-    if f.suffix != ".safetensors":
-        same = (new / f.name).read_bytes() == f.read_bytes()
-        why = "bytes differ"
-    else:
+    same, why = (new / f.name).read_bytes() == f.read_bytes(), "bytes differ"
+    if not same and f.suffix == ".safetensors":
         a, b = load_file(new / f.name), load_file(f)
-        same = a.keys() == b.keys()
-        why = "other tensors"
+        same, why = a.keys() == b.keys(), "other tensors"
         for k in a if same else ():
-            x, y = a[k].astype(np.float64), b[k].astype(np.float64)
-            if x.shape != y.shape or (np.abs(x - y) > 1e-5 * (1 + np.abs(y))).any():
+            x, y = a[k].to(torch.float64), b[k].to(torch.float64)
+            if x.shape != y.shape or not torch.allclose(x, y, rtol=1e-5, atol=1e-5, equal_nan=True):
                 same, why = False, k
     print(f"ok golden_{f.name}" if same else f"not ok golden_{f.name}: {why}")
     bad |= not same
