@@ -14,6 +14,7 @@
 #     python3 train.py probe                                    a minute's look at the device before a long run
 #     python3 train.py plan                                     what it costs, in FLOP
 #     python3 train.py --smoke                                  all of it, tiny, on one CPU thread, in a minute
+#     python3 train.py STAGE --smoke ...                        one of the above at that size
 import argparse
 import os
 import shutil
@@ -35,6 +36,12 @@ import train_vae                    # noqa: E402
 from clips import Clips             # noqa: E402
 from scenes import FRAMES, SIZES    # noqa: E402
 from state import averages, load_shards, read_json      # noqa: E402
+
+# What --smoke sets
+SMOKE = dict(config=os.path.join(HERE, "configs", "smoke"), device="cpu", sizes=((32, 32), (48, 32)), frames=9,
+             vae_batch=2, vae_steps=24, vae_clips=8, stat_clips=8, encode_batch=4, pool=16, dit_batch=4,
+             dit_steps=24, captions=2500, log_every=4, look_every=12, looks=6, look_steps=2, refresh_every=4,
+             judges=1, compile=False)
 
 
 def prepare(args):
@@ -119,7 +126,7 @@ def probe(args):
             torch.cuda.synchronize()
         print(f"{what}: {1000 * (time.time() - start) / n:.1f} ms", flush=True)
 
-    args.looks, args.pool, args.vae_clips = 8, 256, 256
+    args.looks, args.pool, args.vae_clips = 8, min(args.pool, 256), min(args.vae_clips, 256)
     print(torch.__version__, torch.backends.cudnn.version(), args.device, flush=True)
     clips = Clips(args, args.vae_clips, 1 << 34)
     for i in range(len(args.sizes)):
@@ -176,12 +183,6 @@ def plan(args):
 
 def smoke(args):
     """Every stage at a tiny size, with a stop and a resumption in the middle of both trainings."""
-    torch.set_num_threads(1)
-    small = dict(config=os.path.join(HERE, "configs", "smoke"), device="cpu", sizes=((32, 32), (48, 32)), frames=9,
-                 vae_batch=2, vae_steps=24, vae_clips=8, stat_clips=8, encode_batch=4, pool=16, dit_batch=4,
-                 dit_steps=24, captions=2500, log_every=4, look_every=12, looks=6, look_steps=2, refresh_every=4,
-                 judges=1, compile=False)
-    vars(args).update(small)
     with tempfile.TemporaryDirectory() as tmp:
         args.state, args.out = args.state or os.path.join(tmp, "state"), args.out or os.path.join(tmp, "model")
         prepare(args)
@@ -229,9 +230,9 @@ def arguments():
     args.compile = args.compile and args.device == "cuda"
     args.stop_step = None
     args.until = time.time() + 60 * args.stop_after if args.stop_after else None
-    if not args.smoke and args.stage not in ("plan", "probe") and not args.state:
+    if not args.state and args.stage not in ("plan", "probe") and not (args.smoke and args.stage == "all"):
         ap.error("--state DIR is needed")
-    if not args.smoke and args.stage in ("all", "export", "pack") and not args.out:
+    if not args.out and args.stage in ("all", "export", "pack") and not (args.smoke and args.stage == "all"):
         ap.error("--out FOLDER is needed")
     return args
 
@@ -239,7 +240,10 @@ def arguments():
 def main():
     args = arguments()
     if args.smoke:
-        return smoke(args)
+        torch.set_num_threads(1)
+        vars(args).update(SMOKE)
+        if args.stage == "all":
+            return smoke(args)
     if args.stage in ("plan", "export", "pack"):
         return {"plan": plan, "export": export, "pack": pack}[args.stage](args)
     if args.stage == "probe":
