@@ -2,7 +2,8 @@
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Letters: N clips, T frames, H and W pixels.
+# Letters: N clips, T frames, H and W pixels. x comes as [N, T, 1, W], y as [N, T, H, 1], so that only what needs both
+# is calculated for every pixel; under a still camera T is 1 in both.
 import torch
 import torch.nn.functional as F
 
@@ -10,12 +11,12 @@ import torch.nn.functional as F
 # -- small tools on [N, T, H, W] ------------------------------------------------------------------------------------
 
 def smooth(lo, hi, x):
-    t = ((x - lo) / (hi - lo)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    t = (x - lo).mul_(1 / (hi - lo)).clamp_(0, 1)
+    return (t * -2).add_(3).mul_(t).mul_(t)
 
 
 def mix(a, b, k):
-    return a + (b - a) * k
+    return torch.lerp(a, b, k)
 
 
 def rgb(c, like):
@@ -24,14 +25,14 @@ def rgb(c, like):
 
 def noise(table, u, v):
     """Smooth value noise, period 32, from a table [N, 32, 32]; u, v [N, T, H, W]."""
-    n, t, h, w = u.shape
+    n, t, h, w = torch.broadcast_shapes(u.shape, v.shape)
     tab = F.pad(table[:, None], (0, 1, 0, 1), mode="circular")
     g = []
     for a in (u, v):
         a = torch.remainder(a, 32.0)
         i = torch.floor(a)
         f = a - i
-        g.append((i + f * f * (3 - 2 * f)) / 16.0 - 1.0)
+        g.append(((i + f * f * (3 - 2 * f)) / 16.0 - 1.0).expand(n, t, h, w))
     grid = torch.stack(g, -1).view(n, t * h, w, 2)
     return F.grid_sample(tab, grid, mode="bilinear", align_corners=True).view(n, t, h, w)
 
@@ -41,7 +42,7 @@ def cells(table, u, v, shift):
     n = u.shape[0]
     i = torch.remainder(torch.floor(u) * 5 + shift * 11, 32) * 32
     i = i + torch.remainder(torch.floor(v) * 3 + shift * 7, 32)
-    return table.view(n, -1).gather(1, i.long().view(n, -1)).view(u.shape)
+    return table.view(n, -1).gather(1, i.long().view(n, -1)).view(i.shape)
 
 
 def dots(table, x, y, pitch, radius, share):
@@ -55,14 +56,16 @@ def dots(table, x, y, pitch, radius, share):
 
 # -- backgrounds: colour [N, 3, T, H, W] at world (x, y); p [N, 8] uniform per clip; t [T] seconds ---------------
 
-def puffs(x, y, t, p, k):
-    """The k-th cloud's density: five discs in a row over a flat base."""
+def puffs(x, y, t, p, k, thick):
+    """How much the k-th cloud leaves to see: five discs in a row over a flat base, `thick` at most."""
     cx, cy = p[..., k] * 2.6 - 1.3 + 0.05 * t, 0.30 + 0.55 * p[..., (k + 3) % 8]
-    size, out = 0.16 + 0.08 * p[..., (k + 5) % 8], 0
+    size, out = 0.16 + 0.08 * p[..., (k + 5) % 8], x.new_zeros(1)
+    u, v = (x - cx) / size, (y - cy) / size
     for dx, dy, r in ((-1.25, 0.0, 0.55), (-0.55, 0.22, 0.8), (0.2, 0.38, 0.95), (0.85, 0.12, 0.75), (1.4, 0.0, 0.5)):
-        d2 = ((x - cx) / size - dx) ** 2 + (((y - cy) / size - dy) / 0.8) ** 2
-        out = out + torch.exp(-d2 / (r * r) * 1.5)
-    return smooth(0.35, 0.8, out) * smooth(-0.6, 0.0, (y - cy) / size + 0.2)
+        # exp(-a - b) as a product; the bound keeps it from denormals, which are slow
+        ex, ey = (torch.exp((d * d * (-1.5 / (r * r))).clamp(min=-40)) for d in (u - dx, (v - dy) / 0.8))
+        out = torch.addcmul(out, ex, ey)
+    return 1 - smooth(0.35, 0.8, out) * (thick * smooth(-0.6, 0.0, v + 0.2))
 
 
 def sky_colours(y, lo, hi, low, high):
@@ -71,10 +74,8 @@ def sky_colours(y, lo, hi, low, high):
 
 def sky(x, y, t, p, table, plain):
     c = sky_colours(y, -1.1, 1.1, (0.74, 0.89, 0.99), (0.27, 0.58, 0.94))
-    for k in range(3):
-        d = puffs(x, y - (0.0 if k < 2 else 1.05), t, p, k)[:, None]
-        c = mix(c, rgb((0.985, 0.99, 1.0), y), 0.9 * d)
-    return c
+    clear = puffs(x, y, t, p, 0, 0.9) * puffs(x, y, t, p, 1, 0.9) * puffs(x, y - 1.05, t, p, 2, 0.9)
+    return mix(rgb((0.985, 0.99, 1.0), y), c, clear[:, None])
 
 
 def night(x, y, t, p, table, plain):
@@ -92,7 +93,7 @@ def night(x, y, t, p, table, plain):
 
 def grass(x, y, t, p, table, plain):
     c = sky_colours(y, 0.0, 1.2, (0.82, 0.93, 0.99), (0.42, 0.70, 0.96))
-    c = mix(c, rgb((0.99, 0.99, 1.0), y), 0.8 * puffs(x, y - 0.12, t, p, 0)[:, None])
+    c = mix(rgb((0.99, 0.99, 1.0), y), c, puffs(x, y - 0.12, t, p, 0, 0.8)[:, None])
     horizon = 0.10 + 0.05 * torch.sin(1.3 * x + 6.28 * p[..., 4])
     far = horizon + 0.10 + 0.07 * torch.sin(2.0 * x + 6.28 * p[..., 2])
     c = mix(c, rgb((0.50, 0.74, 0.48), y), smooth(0.012, -0.012, y - far)[:, None])
@@ -112,8 +113,8 @@ def sea(x, y, t, p, table, plain):
     c = sky_colours(y, 0.05, 1.2, (0.99, 0.90, 0.78), (0.45, 0.73, 0.95))
     sun = torch.sqrt((x - 1.2 * p[..., 0] + 0.6) ** 2 + (y - 0.62) ** 2)
     c = mix(c, rgb((1.0, 0.98, 0.86), y), smooth(0.155, 0.13, sun)[:, None])
-    for k in (1, 4):
-        c = mix(c, rgb((1.0, 0.985, 0.97), y), 0.85 * puffs(x, y - 0.10, t, p, k)[:, None])
+    clear = puffs(x, y - 0.10, t, p, 1, 0.85) * puffs(x, y - 0.10, t, p, 4, 0.85)
+    c = mix(rgb((1.0, 0.985, 0.97), y), c, clear[:, None])
     horizon = 0.12
     for k, wide, high in ((2, 0.34, 0.15), (6, 0.20, 0.09)):        # islands: a sea alone hardly shows a moving camera
         far = x - (2.2 * p[..., k] - 1.1)
@@ -123,9 +124,8 @@ def sea(x, y, t, p, table, plain):
     w = mix(rgb((0.40, 0.74, 0.83), y), rgb((0.04, 0.30, 0.55), y), smooth(0.0, 1.0, depth)[:, None])
     k = 26.0 / (0.35 + depth)
     swell = torch.sin(k * depth * 0.9 + 1.6 * torch.sin(1.7 * x + p[..., 1] * 6) + 0.8 * torch.sin(4.1 * x) - 2.6 * t)
-    w = w + 0.045 * (swell * smooth(0.0, 0.12, depth))[:, None]
     glint = smooth(0.55, 0.95, noise(table, x * 3.0 + 0.5 * t, depth * 14 - 0.7 * t)) * smooth(0.0, 0.1, depth)
-    w = w + 0.16 * glint[:, None]
+    w = w + (swell * (0.045 * smooth(0.0, 0.12, depth)) + 0.16 * glint)[:, None]
     return mix(c, w, smooth(0.010, -0.010, y - horizon)[:, None])
 
 

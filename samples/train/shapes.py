@@ -134,8 +134,9 @@ def ball_object(q, colour, tr):
     return d / q["step"], mix(colour, stripe, band) * (light * rim)[:, None] + spec[:, None]
 
 
+# Of the faces the first lies below, where nobody sees it.
 CUBE = ([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], 0.60,
-        [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
+        [(0, 4, 5, 1), (0, 1, 3, 2), (4, 6, 7, 5), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
 PYRAMID = ([(-1, -0.72, -1), (1, -0.72, -1), (1, -0.72, 1), (-1, -0.72, 1), (0, 1.05, 0)], 0.78,
            [(0, 1, 2, 3), (0, 4, 1), (1, 4, 2), (2, 4, 3), (3, 4, 0)])
 
@@ -159,24 +160,26 @@ def solid_object(solid, q, colour, tr):
         ln = torch.rsqrt(n[0] ** 2 + n[1] ** 2 + n[2] ** 2)
         normals.append([e * ln for e in n])
         seen.append(normals[-1][2] > 1e-3)
-    outline, total, weight = None, 0, 0
-    for k, f in enumerate(faces):
+    outline, total, weight, inv = None, 0, 0, 1 / q["step"]
+    for k, f in enumerate(faces[1:], 1):
         d = None
         for i in range(len(f)):
             ia, ib = f[i], f[(i + 1) % len(f)]
             (ax, ay, _), (bx, by, _) = pts[ia], pts[ib]
             ex, ey = bx - ax, by - ay
-            e = ((x - ax) * ey - (y - ay) * ex) * torch.rsqrt(ex * ex + ey * ey + 1e-9)
+            r = torch.rsqrt(ex * ex + ey * ey + 1e-9)
+            ex, ey = ex * r, ey * r
+            e = torch.addcmul(ay * ex - ax * ey, x, ey).addcmul_(y, ex, value=-1)
             d = e if d is None else torch.maximum(d, e)
-            bound = torch.where(seen[k] & ~seen[owner[(ib, ia)]], e, torch.full_like(e, -9.0))
+            bound = e - 99.0 * ~(seen[k] & ~seen[owner[(ib, ia)]])          # where it bounds nothing, far inside
             outline = bound if outline is None else torch.maximum(outline, bound)
         nx, ny, nz = normals[k]
         light, _ = lit(nx, ny, nz)
         inner = 1 + 0.10 * smooth(-0.10, 0.0, d)              # light catches the edges
-        a = (0.5 - d / q["step"]).clamp(0, 1) * seen[k]
-        total, weight = total + a * light * inner, weight + a
+        a = (0.5 - d * inv).clamp_(0, 1).mul_(seen[k])
+        total, weight = total + inner.mul_(a).mul_(light), weight + a
     outline = outline - 0.02
     shade = total / weight.clamp(min=1e-3)
     shade = torch.where(weight > 0.02, shade, torch.full_like(shade, 0.8))
     lum = colour.mean(1, keepdim=True)
-    return outline / q["step"], torch.where(lum < 0.15, colour + 0.05, colour) * shade[:, None] * 1.04
+    return outline * inv, torch.where(lum < 0.15, colour + 0.05, colour) * shade[:, None] * 1.04
