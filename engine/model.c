@@ -240,6 +240,9 @@ static int open_extras(Open *o)
         if (!o->desc->boundary)
             o->desc->boundary = -1;     /* the preferences know it */
     }
+    if (!ret && !o->desc->dit.image_dim && o->params->image_encoder && *o->params->image_encoder)
+        ret = kl_fail(o->d, KLING_ERROR_INVALID_ARG, "the image encoder '%s' is of no use: the transformer '%s' "
+                      "takes none; leave it out", o->params->image_encoder, kl_weights_path(o->f->dit));
     if (ret || !o->desc->dit.image_dim)
         return ret;
     ret = resolve_part(o, KL_PART_IMAGE, o->params->image_encoder);

@@ -105,6 +105,8 @@ text low "$e:guidance=6:guidance_low=6"
 equal kinds_guidance_low_follows high low
 refuses kinds_guidance_low_less 'guidance_low -0.5: must be 0 to 100, or -1' -f lavfi -i "kling=$e:guidance_low=-0.5"
 refuses kinds_guidance_low_large 'guidance_low.* out of range' -f lavfi -i "kling=$e:guidance_low=101"
+refuses kinds_image_encoder_useless "image_encoder' is of no use: the transformer .* takes none" \
+    -f lavfi -i "kling=$e:image_encoder=$tmp/i2v1/image_encoder"
 # two clips in one graph: a model with another part is another model
 framehashes "$tmp/times" -filter_complex "kling=$e[a];kling=$e:transformer_2=$tmp/experts2/transformer_2[b];
     [a][b]concat"
