@@ -54,7 +54,9 @@ def conv3(cin, cout):
 
 
 def normalise(x, gamma):
-    return (F.normalize(x.float(), dim=1) * (x.shape[1] ** 0.5) * gamma).to(x.dtype)
+    """RMS norm over the channels; diffusers' bound on the norm, 1e-12, is that of its square here."""
+    y = x.float()
+    return (y * torch.rsqrt((y * y).mean(1, keepdim=True) + 1e-12) * gamma).to(x.dtype)
 
 
 def normalise_silu(x, gamma):
@@ -161,7 +163,7 @@ class Encoder(nn.Module):
         super().__init__()
         mult, down = c["dim_mult"], c["temperal_downsample"]
         dim = c["base_dim"]
-        self.conv_in = conv3(3, dim)
+        self.conv_in = conv3(c.get("in_channels", 3), dim)
         blocks = []
         for i, m in enumerate(mult):
             for _ in range(c["num_res_blocks"]):
@@ -195,16 +197,17 @@ class Decoder(nn.Module):
     def __init__(self, c):
         super().__init__()
         mult, up = c["dim_mult"][::-1], c["temperal_downsample"][::-1]
-        dim = c["base_dim"] * mult[0]
+        base = c.get("decoder_base_dim") or c["base_dim"]
+        dim = base * mult[0]
         self.conv_in, self.mid_block = conv3(c["z_dim"], dim), MidBlock(dim)
         blocks = []
         for i, m in enumerate(mult):
-            out = c["base_dim"] * m
+            out = base * m
             last = i + 1 == len(mult)
             blocks.append(UpBlock(dim, out, c["num_res_blocks"] + 1, None if last else Double(out, up[i])))
             dim = out // 2
         self.up_blocks = nn.ModuleList(blocks)
-        self.norm_out, self.conv_out = RmsNorm(out, 3), conv3(out, 3)
+        self.norm_out, self.conv_out = RmsNorm(out, 3), conv3(out, c.get("out_channels", 3))
 
     def forward(self, z):
         x = self.mid_block(self.conv_in(z))
@@ -213,13 +216,26 @@ class Decoder(nn.Module):
         return self.conv_out(self.norm_out.silu(x))
 
 
+def to_patches(x, p):
+    """Squares of p x p pixels as channels, in diffusers' order: colour, column, row."""
+    b, c, t, h, w = x.shape
+    x = x.view(b, c, t, h // p, p, w // p, p).permute(0, 1, 6, 4, 2, 3, 5)
+    return x.reshape(b, c * p * p, t, h // p, w // p)
+
+
+def from_patches(x, p):
+    b, c, t, h, w = x.shape
+    x = x.view(b, c // (p * p), p, p, t, h, w).permute(0, 1, 4, 5, 3, 6, 2)
+    return x.reshape(b, c // (p * p), t, h * p, w * p)
+
+
 class Vae(nn.Module):
     """[B, 3, T, H, W] in -1..1 to latents [B, z, F, H/8, W/8] and back; T = 4 (F - 1) + 1."""
 
     def __init__(self, c):
         super().__init__()
         self.config = c
-        z = c["z_dim"]
+        z, self.patch = c["z_dim"], c.get("patch_size") or 1
         self.encoder, self.decoder = Encoder(c), Decoder(c)
         self.quant_conv, self.post_quant_conv = CausalConv3d(2 * z, 2 * z, 1), CausalConv3d(z, z, 1)
 
@@ -239,24 +255,26 @@ class Vae(nn.Module):
             self.quant_conv.bias[z:].fill_(-6.0)
 
     def encode(self, x):
+        x = to_patches(x, self.patch) if self.patch > 1 else x
         mean, logvar = self.quant_conv(self.encoder(x)).float().chunk(2, 1)
         return mean, logvar.clamp(-30, 20)
 
     def decode(self, z):
-        return self.decoder(self.post_quant_conv(z))
+        x = self.decoder(self.post_quant_conv(z))
+        return from_patches(x, self.patch) if self.patch > 1 else x
 
 
 # -- transformer ----------------------------------------------------------------------------------------------------
 
-def rope_tables(head_dim, f, h, w, device):
-    """cos and sin [N, head_dim / 2] for f x h x w tokens."""
-    side = 2 * (head_dim // 6)
+def rope_tables(head_dim, places, h, w, device):
+    """cos and sin [N, head_dim / 2] for h x w tokens of each of the latent frames that stand at `places`."""
+    side, f = 2 * (head_dim // 6), len(places)
     angles = []
-    for axis, (dim, n) in enumerate(((head_dim - 2 * side, f), (side, h), (side, w))):
+    for axis, (dim, at) in enumerate(((head_dim - 2 * side, places), (side, range(h)), (side, range(w)))):
         freq = 1.0 / (10000.0 ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim))
         shape = [1, 1, 1, dim // 2]
-        shape[axis] = n
-        a = torch.outer(torch.arange(n, dtype=torch.float64), freq).view(shape)
+        shape[axis] = len(at)
+        a = torch.outer(torch.tensor(list(at), dtype=torch.float64), freq).view(shape)
         angles.append(a.expand(f, h, w, dim // 2))
     a = torch.cat(angles, -1).reshape(f * h * w, -1)
     return a.cos().float().to(device), a.sin().float().to(device)
@@ -365,6 +383,9 @@ class Dit(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim ** 0.5)
         self.tables = {}
         self.run_block = Block.forward      # or a compiled one
+        self.padding = 1.0                  # how much of the weight that the 512 tokens' padding has; less only while
+                                            # training begins, when it would drown the few words
+        self.tap, self.tapped = 0, None     # the block whose output forward() leaves in `tapped`; 0 for none
 
     def start(self):
         """Initial weights for training: no velocity at first, and modulations near their tables."""
@@ -375,8 +396,9 @@ class Dit(nn.Module):
         nn.init.normal_(self.condition_embedder.time_proj.weight, std=0.02)
         nn.init.zeros_(self.proj_out.weight)
 
-    def forward(self, x, t, text):
-        """x [B, C, F, H, W]; t [B, F] in 0..1000; text [B, L, text_dim], zero behind each caption's end."""
+    def forward(self, x, t, text, places=None):
+        """x [B, C, F, H, W]; t [B, F] in 0..1000; text [B, L, text_dim], zero behind each caption's end; places: where
+        in the clip the F latent frames stand, by default at its start."""
         b, _, f, h, w = x.shape
         h, w = h // 2, w // 2
         ce = self.condition_embedder
@@ -389,16 +411,18 @@ class Dit(nn.Module):
         if length < TEXT_LEN:               # the rest of the 512 are zeros, all alike: one token with their weight
             text = F.pad(text, (0, 0, 0, 1))
             bias = torch.zeros(1, 1, 1, length + 1, device=x.device)
-            bias[..., -1] = math.log(TEXT_LEN - length)
+            bias[..., -1] = math.log(max(1.0, self.padding * (TEXT_LEN - length)))
         ctx = ce.text_embedder(text, lambda v: F.gelu(v, approximate="tanh"))
-        key = (f, h, w, str(x.device))
+        key = (tuple(places or range(f)), h, w, str(x.device))
         if key not in self.tables:
-            self.tables[key] = rope_tables(self.config["attention_head_dim"], f, h, w, x.device)
+            self.tables[key] = rope_tables(self.config["attention_head_dim"], key[0], h, w, x.device)
         if bias is not None:
             bias = bias.expand(b, 1, f * h * w, -1)     # the fused attention kernels want its full shape
         x = self.patch_embedding(x).flatten(3).permute(0, 2, 3, 1).float()         # [B, F, HW, D]
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = self.run_block(block, x, ctx, mod, self.tables[key], bias)
+            if i + 1 == self.tap:
+                self.tapped = x
         m = (self.scale_shift_table + temb.float().unsqueeze(2)).unsqueeze(3)
         x = self.proj_out(F.layer_norm(x, x.shape[-1:], eps=self.config["eps"]) * (1 + m[:, :, 1]) + m[:, :, 0])
         x = x.view(b, f, h, w, 2, 2, -1).permute(0, 6, 1, 2, 4, 3, 5)
@@ -437,6 +461,13 @@ def load_state(module, tensors):
     missing = [k for k in left.missing_keys if k != "encoder.embed_tokens.weight"]
     if missing or left.unexpected_keys:
         raise SystemExit(f"the weights do not fit: missing {missing[:3]}, unexpected {left.unexpected_keys[:3]}")
+
+
+def released(folder, part):
+    """The tensors of one part of a folder that export() wrote."""
+    from safetensors.torch import load_file
+    return load_file(os.path.join(folder, part, ("model" if part == "text_encoder" else "diffusion_pytorch_model")
+                                  + ".safetensors"))
 
 
 def export(root, out, vae, dit, text, stats, tokenizer, dtype=torch.float16):

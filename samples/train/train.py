@@ -41,7 +41,7 @@ from state import averages, load_shards, read_json      # noqa: E402
 SMOKE = dict(config=os.path.join(HERE, "configs", "smoke"), device="cpu", sizes=((32, 32), (48, 32)), frames=9,
              vae_batch=2, vae_steps=24, vae_clips=8, stat_clips=8, encode_batch=4, pool=16, dit_batch=4,
              dit_steps=24, captions=2500, log_every=4, look_every=12, looks=6, look_steps=2, refresh_every=4,
-             judges=1, compile=False)
+             judges=1, compile=False, text_steps=20, text_batch=8, held_clips=8, course="1:0.3,2:0.6,3:1")
 
 
 def prepare(args):
@@ -220,16 +220,30 @@ def arguments():
             ("encode-batch", 32, None), ("refresh-every", 16, "steps between new clips"), ("stat-clips", 768, None),
             ("captions", vocabulary.CAPTIONS, None), ("log-every", 25, None), ("looks", 96, "prompts per look"),
             ("look-every", 0, "steps, instead of --look-seconds"), ("look-steps", 20, None), ("frames", FRAMES, None),
-            ("judges", max(1, (os.cpu_count() or 2) - 4), "processes that judge looks")):
+            ("judges", max(1, (os.cpu_count() or 2) - 4), "processes that judge looks"),
+            ("piece", 0, "side of the pieces that the VAE sees, in pixels; 0 for whole pictures"),
+            ("dit-part", 0, "clips at a time within a step; 0 for all"), ("warm", 300, "steps until the full rate"),
+            ("held-clips", 64, "unseen clips whose loss is watched"), ("text-batch", 64, None),
+            ("text-steps", 600, "of the text encoder by itself, first; 0 for none")):
         ap.add_argument("--" + name, type=int, default=value, help=what)
-    for name, value in (("vae-minutes", 8.5), ("dit-minutes", 16.0), ("vae-lr", 1.5e-3), ("dit-lr", 6e-4), ("kl", 1e-4),
-                        ("shift", 3.0), ("average", 0.9995), ("save-seconds", 60.0), ("look-seconds", 120.0)):
+    for name, value in (("vae-minutes", 8.5), ("dit-minutes", 16.0), ("vae-lr", 5e-3), ("dit-lr", 2e-3), ("kl", 1e-4),
+                        ("shift", 3.0), ("average", 0.9995), ("save-seconds", 60.0), ("look-seconds", 120.0),
+                        ("text-lr", 2e-3), ("seen", 0.2), ("rough", 0.0),
+                        ("focus", 0.0)):
         ap.add_argument("--" + name, type=float, default=value)
+    ap.add_argument("--course", default="9:1", help="latent frames of each clip and until which share of the training, "
+                    "as 1:0.2,3:0.5,9:1")
+    ap.add_argument("--begin", metavar="FOLDER", help="begin with the weights of a model that export wrote")
+    ap.add_argument("--decoder-only", action="store_true", help="leave the VAE's encoder, and so the latents, as it is")
+    ap.add_argument("--keep-pool", action="store_true", help="leave the encoded clips in the state folder")
+    ap.add_argument("--no-trails", dest="trails", action="store_false", help="no trails as the engine encodes them")
     args = ap.parse_args()
     args.sizes = SIZES
     args.compile = args.compile and args.device == "cuda"
     args.stop_step = None
     args.until = time.time() + 60 * args.stop_after if args.stop_after else None
+    if args.decoder_only and not args.begin:
+        ap.error("--decoder-only needs --begin FOLDER")
     if not args.state and args.stage not in ("plan", "probe") and not (args.smoke and args.stage == "all"):
         ap.error("--state DIR is needed")
     if not args.out and args.stage in ("all", "export", "pack") and not (args.smoke and args.stage == "all"):

@@ -10,12 +10,17 @@ import os
 
 import numpy as np
 import torch
+import torch.nn as nn
+import torch.nn.functional as F
 
 import captions
 import looks
 import model
+import muon
 import tokenizer as vocabulary
+import train_text
 from clips import Clips, bytes_of, pick, seeded, unseen
+from scenes import BACKGROUNDS, COLOURS, OBJECTS, draw_scene
 from state import Average, Log, Schedule, Ticker, read_json, restore, save_compact, save_whole, write_json
 from train_vae import autocast, done_vae, encode
 
@@ -42,8 +47,32 @@ class Pool:
             self.latents.append(empty((t - 1) // 4 + 1))
             self.trails.append(empty(MOST))
             self.kind.append(np.full(n, -1))
-        for i, where in self.clips.fill():
-            self.encode(i, where)
+        if not self.load():
+            for i, where in self.clips.fill():
+                self.encode(i, where)
+            self.save()
+
+    def load(self):
+        """Takes the latents that an earlier run on this machine has left, if they are of this VAE and these clips."""
+        path = os.path.join(self.args.state, "pool.pt")
+        saved = torch.load(path, weights_only=True) if self.args.keep_pool and os.path.exists(path) else {}
+        if saved.get("key") != self.key():
+            return False
+        self.latents, self.trails, self.clips.owners = saved["latents"], saved["trails"], saved["owners"]
+        self.kind, self.clips.counter = [k.numpy() for k in saved["kind"]], saved["counter"]
+        self.clips.scenes = [[draw_scene(s, size) for s in seeds] for seeds, size in
+                             zip(saved["seeds"], self.args.sizes)]
+        return True
+
+    def save(self):
+        if self.args.keep_pool:
+            torch.save({"key": self.key(), "latents": self.latents, "trails": self.trails, "owners": self.clips.owners,
+                        "kind": [torch.from_numpy(k) for k in self.kind], "counter": self.clips.counter,
+                        "seeds": [[s.seed for s in part] for part in self.clips.scenes]},
+                       os.path.join(self.args.state, "pool.pt"))
+
+    def key(self):
+        return f"{self.args.seed} {self.args.pool} {self.args.frames} {self.clips.room} {self.mean.flatten().tolist()}"
 
     def normal(self, z):
         return (z - self.mean) / self.std
@@ -53,7 +82,7 @@ class Pool:
         data = self.clips.data[i][where]
         self.latents[i][where] = self.normal(encode(self.args, self.vae, data))
         batch = self.clips.counter // self.args.encode_batch
-        kind = batch // 2 % len(TRAILS) if batch % 2 else -1
+        kind = batch // 2 % len(TRAILS) if batch % 2 and self.args.trails else -1
         self.kind[i][where] = kind
         if kind < 0:
             return
@@ -66,12 +95,13 @@ class Pool:
         self.encode(i, self.clips.next(i))
 
     def draw(self, rng, count):
-        """Latents [B, z, F, h, w], trails [B, z, MOST, h, w], their kinds, scenes: clips of one size."""
+        """Latents [B, z, F, h, w], trails [B, z, MOST, h, w], their kinds, scenes, whose tokens are [B, F, h/2, w/2]:
+        clips of one size."""
         i = self.clips.which(rng)
         at = pick(rng, len(self.clips.scenes[i]), count)
         index = torch.tensor(at, device=self.args.device)
         return (self.latents[i][index].float(), self.trails[i][index].float(), self.kind[i][at],
-                [self.clips.scenes[i][k] for k in at])
+                [self.clips.scenes[i][k] for k in at], self.clips.owners[i][index])
 
 
 def behind_warm_up(data, k, known):
@@ -96,41 +126,103 @@ def plan_batch(rng, count, frames, kinds):
     return lead, trail, own
 
 
-def flow_loss(args, nets, tok, drawn, rng):
-    """Flow matching: the velocity noise - z at x = (1 - s) z + s noise, where the frame is not given."""
-    dit, text = nets
-    z, tail, kinds, scenes = drawn
-    if rng.random() < 0.25:                                             # shorter windows: a clip's beginning
-        z = z[:, :, :rng.choice(range(1, z.shape[2], 2))]
-    b, _, f, _, _ = z.shape
-    ids = [tok("" if rng.random() < 0.12 else captions.caption(s, rng))[:TEXT_PAD] for s in scenes]
-    lead, trail, own = plan_batch(rng, b, f, kinds)
-    if f < drawn[0].shape[2] or f <= MOST:
-        own[:] = True                                                   # the trails are those of whole clips
+class Seen(nn.Module):
+    """What a block in the middle knows of the picture: whose each token is, by thing, colour and background. Its error
+    is part of the loss while training begins: with the truth for a teacher, the transformer learns within minutes to
+    look for things, which the velocity alone teaches slowly. It does not ship."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.sizes = (len(OBJECTS) + len(BACKGROUNDS), len(COLOURS) + 1)
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, sum(self.sizes)))
+
+    def truth(self, scenes, owners):
+        """[B, F, h, w] classes: a thing's kind or the background; a thing's colour or none."""
+        kinds, tints = [], []
+        for s in scenes:
+            things = [*s.things, s.things[0]][:2]
+            kinds.append([len(OBJECTS) + BACKGROUNDS.index(s.background)] + [OBJECTS.index(t.kind) for t in things])
+            tints.append([len(COLOURS)] + [list(COLOURS).index(t.colour) for t in things])
+        b, flat = len(scenes), owners.long().flatten(1)
+        return [torch.tensor(v, device=owners.device).gather(1, flat).view(owners.shape) for v in (kinds, tints)]
+
+    def loss(self, x, scenes, owners):
+        """x [B, F, HW, D]: the block's output."""
+        said = self.out(x).flatten(0, 2).split(self.sizes, -1)
+        return sum(F.cross_entropy(a, w.flatten()) for a, w in zip(said, self.truth(scenes, owners)))
+
+
+def sigmas(args, rng, count, frames):
+    """Noise levels, logit-normal under the shift; fewer frames repeat less of each other, so theirs is smaller."""
+    shift = 1 + (args.shift - 1) * (min(frames, 9) / 9) ** 0.5
+    u = np.array([rng.random() if rng.random() < 0.05 else 1 / (1 + math.exp(-rng.gauss(0, 1))) for _ in range(count)])
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def some_frames(rng, f, k):
+    """Places of k of f latent frames, and how many of them, from the clip's start on, are given. The first is always
+    among them: its latents are of another kind (one picture, not four), and the rotary embedding, which tells distances
+    only, does not let a frame among later ones know that it is the first."""
+    lead = min(rng.choice((1, 1, 2, 3)), k - 1) if k > 1 and rng.random() < 0.30 else 0
+    start = max(lead, 1)
+    return [*range(start), *sorted(rng.sample(range(start, f), k - start))], lead
+
+
+def plan_given(args, rng, drawn, places, lead_frames):
+    """What is given of each clip: sigma [B, F] of every frame, given, in the engine's form, roughness; as arrays."""
+    kinds, count, f = drawn[2], len(drawn[3]), len(places)
+    if lead_frames is None:
+        lead, trail, own = plan_batch(rng, count, f, kinds)
+        if f < drawn[0].shape[2] or f <= MOST:
+            own[:] = True                                               # the trails are those of whole clips
+    else:
+        lead, trail, own = np.full(count, lead_frames), np.zeros(count, int), np.ones(count, bool)
     k = np.arange(f)
     given_lead, given_trail = k < lead[:, None], k >= f - trail[:, None]
-    u = np.array([rng.random() if rng.random() < 0.05 else 1 / (1 + math.exp(-rng.gauss(0, 1))) for _ in range(b)])
-    sigma = np.repeat((args.shift * u / (1 + (args.shift - 1) * u))[:, None], f, 1)
-    said = np.array([rng.uniform(0, 0.06) if rng.random() < 0.5 else 0.0 for _ in range(b)])     # noise of the context
+    sigma = np.repeat(sigmas(args, rng, count, f)[:, None], f, 1)
+    said = np.array([rng.uniform(0, 0.06) if rng.random() < 0.5 else 0.0 for _ in range(count)])  # noise of the context
     sigma = np.where(given_trail, 0.0, np.where(given_lead, said[:, None], sigma))
-    unsaid = np.array([rng.uniform(0, 0.04) if rng.random() < 0.4 else 0.0 for _ in range(b)])
-    host = torch.from_numpy(np.stack([sigma, given_lead | given_trail, given_trail & ~own[:, None],
-                                      unsaid[:, None] * (given_lead | given_trail)]).astype(np.float32))
-    sigma, given, swapped, rough = host.to(z.device)[:, :, None, :, None, None]
+    unsaid = np.array([rng.uniform(0, 0.04) if rng.random() < 0.4 else 0.0 for _ in range(count)])
+    given = given_lead | given_trail
+    return np.stack([sigma, given, given_trail & ~own[:, None], unsaid[:, None] * given]).astype(np.float32), trail
+
+
+def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
+    """Flow matching: the velocity noise - z at x = (1 - s) z + s noise, where the frame is not given. count: of that
+    many latent frames of each clip, anywhere in it; 0 for all. seen: a Seen, whose loss is returned beside."""
+    dit, text = nets
+    z, tail, _, scenes, owners = drawn
+    if count and count < z.shape[2]:
+        places, lead_frames = some_frames(rng, z.shape[2], count)
+    else:                                                               # a fourth: shorter windows, a clip's beginning
+        places, lead_frames = list(range(z.shape[2])), None
+        if rng.random() < 0.25 and len(places) > 1:
+            places = places[:rng.choice(range(1, len(places), 2))]
+    host, trail = plan_given(args, rng, drawn, places, lead_frames)
+    z = z[:, :, places]
+    ids = [tok("" if rng.random() < 0.12 else captions.caption(s, rng))[:TEXT_PAD] for s in scenes]
+    sigma, given, swapped, rough = torch.from_numpy(host).to(z.device)[:, :, None, :, None, None]
     clean = z
-    if (given_trail & ~own[:, None]).any():
+    if (host[2] > 0).any():
         place = torch.zeros_like(z)
         both = torch.from_numpy(trail == MOST).to(z.device)[:, None, None, None, None]
         place[:, :, -MOST:] = torch.where(both, tail, tail.flip(2))     # a single one lies first
         clean = torch.where(swapped > 0, place, z)
     noise = torch.randn_like(z)
     x = (1 - sigma) * clean + sigma * noise + rough * torch.randn_like(z)
-    ctx = model.encode_text(text, ids, TEXT_PAD)                        # f32: a small part of the work
+    # f32: a small part of the work; of one length where shapes are compiled
+    ctx = model.encode_text(text, ids, TEXT_PAD if z.is_cuda else 0)
     with autocast(args.device):
-        v = dit(x, sigma[:, 0, :, 0, 0] * 1000, ctx).float()
-    loss = ((v - (noise - z)) ** 2).mean((1, 3, 4))
+        v = dit(x, sigma[:, 0, :, 0, 0] * 1000, ctx, places).float()
+    loss = ((v - (noise - z)) ** 2).mean(1)
+    if args.focus and owners is not None:       # things are small; where the noise no longer hides them they count more
+        thing = (owners[:, places] > 0).float().repeat_interleave(2, 2).repeat_interleave(2, 3)
+        weight = 1 + args.focus * thing * (sigma[:, 0] < 0.7)
+        loss = loss * weight / weight.mean((2, 3), keepdim=True)
+    loss = loss.mean((2, 3))
     wanted = 1 - given[:, 0, :, 0, 0]
-    return (loss * wanted).sum() / wanted.sum()
+    loss = (loss * wanted).sum() / wanted.sum()
+    return loss if seen is None else (loss, seen.loss(dit.tapped, scenes, owners[:, places]))
 
 
 def new_nets(args):
@@ -140,29 +232,40 @@ def new_nets(args):
     return dit.to(args.device), text.to(args.device).train()
 
 
+class Course:
+    """How many latent frames of each clip a step takes, by the progress of the training: `--course 1:0.2,3:0.5,9:1`
+    takes single ones until a fifth is done, three at a time until half, then whole clips. The fewer, the more clips in
+    the same time, and most of what is to be learnt shows in single frames."""
+
+    def __init__(self, text, frames):
+        self.parts = [(int(k), float(u)) for k, u in (p.split(":") for p in text.split(","))]
+        self.frames = frames
+
+    def count(self, progress):
+        k = next((k for k, u in self.parts if progress < u), self.frames)
+        return k if k < self.frames else 0
+
+    def clips(self, progress, batch):
+        """As many clips as have about the tokens of `batch` whole ones, but at most four times as many."""
+        return batch * min(4, self.frames // (self.count(progress) or self.frames))
+
+
 def named(nets):
     """The trained parameters by the names of the state files; tied ones once."""
     return {pre + k: p for pre, m in zip(("dit.", "text."), nets) for k, p in m.named_parameters()}
 
 
 @torch.no_grad()
-def held_out_loss(args, nets, tok, pool, count=64):
+def held_out_loss(args, nets, tok, pool):
     """The loss on clips that no training has, always with the same noise."""
-    found = [(s, c) for s, c in unseen(args, count, args.sizes[0])]
+    found = [(s, c) for s, c in unseen(args, args.held_clips, args.sizes[0])]
     z = pool.normal(encode(args, pool.vae, bytes_of(torch.cat([c for _, c in found]))))
     torch.manual_seed(5)
-    drawn = (z, z[:, :, -MOST:], np.full(len(found), -1), [s for s, _ in found])
+    drawn = (z, z[:, :, -MOST:], np.full(len(found), -1), [s for s, _ in found], None)
     run, nets[0].run_block = nets[0].run_block, model.Block.forward         # no compiling for looks
     loss = flow_loss(args, nets, tok, drawn, seeded("unseen"))
     nets[0].run_block = run
     return float(loss)
-
-
-def optimizer(args, names):
-    decay = [p for k, p in names.items() if p.ndim > 1 and "scale_shift" not in k]
-    rest = [p for k, p in names.items() if not (p.ndim > 1 and "scale_shift" not in k)]
-    return torch.optim.AdamW([{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}],
-                             lr=1e-3, betas=(0.9, 0.99), fused=args.device == "cuda")
 
 
 def train(args):
@@ -175,7 +278,18 @@ def train(args):
     torch.manual_seed(args.seed + 1)
     nets = new_nets(args)
     names, tok = named(nets), vocabulary.Tokenizer(args.state)
-    params, opt = list(names.values()), optimizer(args, names)
+    if args.begin:
+        model.load_state(nets[0], model.released(args.begin, "transformer"))
+        model.load_state(nets[1], model.released(args.begin, "text_encoder"))
+    elif args.text_steps and not info:
+        train_text.train(args, nets[1])
+    seen = Seen(nets[0].config["num_attention_heads"] * nets[0].config["attention_head_dim"]).to(args.device)
+    nets[0].tap = (nets[0].config["num_layers"] + 1) // 2
+    params = list(names.values())
+    opt = muon.Muon([{**g, "share": share} for pre, share in (("dit.", 1.0), ("text.", 0.25)) for g in
+                     muon.groups({k: p for k, p in names.items() if k.startswith(pre)})])
+    opt.add_param_group({"params": list(seen.parameters()), "share": 1.0})
+    course = Course(args.course, (args.frames - 1) // 4 + 1)
     ema, step = Average(params, args.average), info.get("step", 0)
     if step and not restore(args.state, "dit", names, ema, opt, step):
         raise SystemExit(f"{path} says step {step}, but its weights are not there")
@@ -185,10 +299,11 @@ def train(args):
     began = step
     pool = Pool(args, done_vae(args), stats, info.get("clips", 1 << 32))
     print(f"dit: {args.pool} clips encoded after {time_of.spent():.0f} s", flush=True)
-    log = Log(args.state, "dit", ("step", "loss", "held_out", "seconds"))
+    log = Log(args.state, "dit", ("step", "loss", "seen", "held_out", "seconds"))
     judging = looks.Judging(args)
     saving, looking = Ticker(args.save_seconds), Ticker(args.look_seconds, args.look_every)
-    held, total, seen = float("nan"), torch.zeros((), device=args.device), 0
+    held, since = float("nan"), 0
+    total, about = torch.zeros((), device=args.device), torch.zeros((), device=args.device)
 
     def save(done):
         save_compact(args.state, "dit", names, ema, opt, step)
@@ -199,26 +314,33 @@ def train(args):
                           "scores": judging.last})
 
     while time_of.progress(step) < 1 and not time_of.cut(step):
-        rng = seeded("dit", args.seed, step)
+        rng, done = seeded("dit", args.seed, step), time_of.progress(step)
         for g in opt.param_groups:
-            g["lr"] = time_of.rate(step, args.dit_lr) * min(1.0, (step - began + 1) / 30)
+            g["lr"] = time_of.rate(step, args.dit_lr, args.warm) * min(1.0, (step - began + 1) / 30)
+            g["lr"] *= g["share"] * (1.0 if g["muon"] else 0.3)
+        nets[0].padding = 1.0 if args.begin else min(1.0, done / 0.25)
         torch.manual_seed(args.seed * 1000003 + step)
-        if step % args.refresh_every == args.refresh_every - 1:
+        if args.refresh_every and step % args.refresh_every == args.refresh_every - 1:
             pool.refresh(rng)
-        loss = flow_loss(args, nets, tok, pool.draw(rng, args.dit_batch), rng)
         opt.zero_grad(set_to_none=True)
-        loss.backward()
+        left, loss = course.clips(done, args.dit_batch), 0
+        most = course.clips(done, args.dit_part) or left        # in parts that stay in a CPU's cache
+        for part in range(0, left, most):
+            n = min(most, left - part)
+            flow, shown = flow_loss(args, nets, tok, pool.draw(rng, n), rng, course.count(done), seen)
+            ((flow + args.seen * (1 - done) * shown) * (n / left)).backward()
+            loss = loss + flow.detach() * (n / left)
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        step, total, seen = step + 1, total + loss.detach(), seen + 1
+        step, total, since, about = step + 1, total + loss, since + 1, about + shown.detach()
         ema.update(step)
         if looking.due(step):
             with ema.inside():
                 held = held_out_loss(args, nets, tok, pool)
                 judging.look(step, nets, tok, pool)
         if step % args.log_every == 0:
-            log.add(step, total.item() / seen, held, time_of.spent())
-            total, seen = torch.zeros_like(total), 0
+            log.add(step, total.item() / since, about.item() / since, held, time_of.spent())
+            total, about, since = torch.zeros_like(total), torch.zeros_like(about), 0
             if not math.isfinite(log.rows[-1][1]):
                 raise SystemExit("dit: the loss is not finite; the state folder holds the last good weights")
             judging.collect()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import model
+import muon
 from clips import Clips, pictures_of, pick, seeded, unseen
 from state import (Average, Log, Schedule, Ticker, averages, read_json, restore, save_compact, save_picture,
                    save_shards, save_whole, write_json)
@@ -92,10 +93,19 @@ def latent_statistics(args, vae, clips):
     return {"latents_mean": [round(v, 5) for v in mean.tolist()], "latents_std": [round(v, 5) for v in std.tolist()]}
 
 
+def released_statistics(args):
+    c = model.config(args.begin, "vae")
+    return {k: c[k] for k in ("latents_mean", "latents_std")}
+
+
 def losses_of(args, vae, x):
     with autocast(args.device):
-        mean, logvar = vae.encode(x)
-        z = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
+        with torch.set_grad_enabled(not args.decoder_only):
+            mean, logvar = vae.encode(x)
+        noise = torch.exp(0.5 * logvar)
+        if args.rough:                  # what the transformer makes is not quite what the encoder would
+            noise = noise + args.rough * mean.std((0, 2, 3, 4), keepdim=True) * torch.rand_like(mean[:, :1, :1, :1, :1])
+        z = mean + torch.randn_like(mean) * noise
         y = vae.decode(z).float()
     pixel, edge, square = F.l1_loss(y, x), edges(y, x), F.mse_loss(y, x)
     kl = 0.5 * (mean * mean + logvar.exp() - 1 - logvar).mean()
@@ -106,6 +116,8 @@ def batch_of(args, clips, step):
     """Mostly pieces of clips, every fourth time whole ones of the first size at half the batch: few shapes, each of
     which cuDNN searches anew."""
     rng = seeded("vae", args.seed, step)
+    if args.piece:
+        return small_batch(args, clips, step, rng)
     whole = step % 4 == 3
     piece = args.frames if whole else (args.frames + 1) // 2
     first = 0 if whole else rng.randrange(args.frames - piece + 1)
@@ -113,6 +125,27 @@ def batch_of(args, clips, step):
     index = torch.tensor(pick(rng, len(clips.data[i]), max(1, args.vae_batch // 2) if whole else args.vae_batch),
                          device=args.device)
     return pictures_of(clips.data[i][index, :, first:first + piece])
+
+
+def small_batch(args, clips, step, rng):
+    """For a CPU: squares of --piece pixels and 9 frames, of two the one with more to see; of every eight batches one
+    has all frames, which the causal cache needs, and one whole pictures, which the attention in the middle needs."""
+    kind = step % 8
+    length, i = (args.frames, clips.which(rng)) if kind == 3 else (min(9, args.frames), 0 if kind == 7 else
+                                                                   clips.which(rng))
+    first = rng.randrange(args.frames - length + 1)
+    count = max(1, args.vae_batch // 3) if kind == 3 else max(1, args.vae_batch // 6) if kind == 7 else args.vae_batch
+    found = []
+    for k in pick(rng, len(clips.data[i]), count):
+        clip = clips.data[i][k, :, first:first + length]
+        cut = [clip] if kind == 7 else [square(rng, clip, args.piece) for _ in range(2)]
+        found.append(max(cut, key=lambda c: c[:, length // 2].float().std()))
+    return pictures_of(torch.stack(found))
+
+
+def square(rng, clip, side):
+    y, x = (rng.randrange(n - side + 1) for n in clip.shape[-2:])
+    return clip[..., y:y + side, x:x + side]
 
 
 def choose_convolution(args, vae, clips):
@@ -154,10 +187,13 @@ def train(args):
     if info.get("done"):
         return print("vae: done before")
     torch.manual_seed(args.seed)
-    vae = new_vae(args)
+    vae = new_vae(args, model.released(args.begin, "vae") if args.begin else None)
+    if args.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     names = dict(vae.named_parameters())
     params = list(names.values())
-    opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=args.device == "cuda")
+    opt = muon.Muon(muon.groups(names, 0.0))
     ema, log = Average(params, 0.998), Log(args.state, "vae", ("step", "loss", "l1", "mse", "kl", "seconds"))
     step = info.get("step", 0)
     if step and not restore(args.state, "vae", names, ema, opt, step):
@@ -205,7 +241,8 @@ def train(args):
     if done:                                # what ships is f16: measure and use that
         shipped = done_vae(args)
         figures = report(args, shipped, 24)
-        figures["statistics"] = latent_statistics(args, shipped, clips)
+        figures["statistics"] = (released_statistics(args) if args.decoder_only else
+                                 latent_statistics(args, shipped, clips))
         # nothing but the averages is needed from here on
         save_shards(args.state, "vae", {"ema." + k: v.half() for k, v in averages(args.state, "vae").items()}, step)
         save_done = {"step": step, "seconds": round(time_of.spent(), 1), "clips": clips.counter, "done": True,
