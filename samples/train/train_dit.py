@@ -189,7 +189,7 @@ def plan_given(args, rng, drawn, places, lead_frames):
 
 def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
     """Flow matching: the velocity noise - z at x = (1 - s) z + s noise, where the frame is not given. count: of that
-    many latent frames of each clip, anywhere in it; 0 for all. seen: a Seen, whose loss is returned beside."""
+    many latent frames of each clip, the first and others; 0 for all. seen: a Seen, whose loss is returned beside."""
     dit, text = nets
     z, tail, _, scenes, owners = drawn
     if count and count < z.shape[2]:

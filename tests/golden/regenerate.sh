@@ -10,7 +10,8 @@ if [ -z "$KLING_GOLDEN_PYTHON" ]; then
 fi
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-mkdir "$tmp/tests" && cp -R tests/golden tests/models tests/data tests/check.h "$tmp/tests/" || exit 1
+mkdir "$tmp/tests" "$tmp/samples" && cp -R tests/golden tests/models tests/data tests/check.h "$tmp/tests/" &&
+    cp -R samples/model "$tmp/samples/" || exit 1
 rc=0
 for gen in tests/golden/gen_*.py; do
     name=$(basename "$gen" .py)
