@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Goldens of the model that ships: the folder samples/model, opened by diffusers as it lies, f32.
+# Goldens of the model that ships: the folder samples/model, opened by diffusers as it lies, f32, one thread.
 # Pinned: torch 2.15.0, diffusers 0.42.1, transformers 5.23.0 (tests/golden/requirements.txt).
 #
 #     python tests/golden/gen_shipped.py         writes tests/golden/data/shipped.safetensors
@@ -26,6 +26,7 @@ CASES = {
 
 
 def main():
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     pipe = WanPipeline.from_pretrained(HERE.parents[1] / "samples" / "model", torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
