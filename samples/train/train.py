@@ -222,14 +222,13 @@ def arguments():
             ("look-every", 0, "steps, instead of --look-seconds"), ("look-steps", 20, None), ("frames", FRAMES, None),
             ("judges", max(1, (os.cpu_count() or 2) - 4), "processes that judge looks"),
             ("piece", 0, "side of the pieces that the VAE sees, in pixels; 0 for whole pictures"),
-            ("dit-part", 0, "clips at a time within a step; 0 for all"), ("warm", 300, "steps until the full rate"),
+            ("warm", 300, "steps until the full rate"),
             ("held-clips", 64, "unseen clips whose loss is watched"), ("text-batch", 64, None),
             ("text-steps", 600, "of the text encoder by itself, first; 0 for none")):
         ap.add_argument("--" + name, type=int, default=value, help=what)
     for name, value in (("vae-minutes", 8.5), ("dit-minutes", 16.0), ("vae-lr", 5e-3), ("dit-lr", 2e-3), ("kl", 1e-4),
                         ("shift", 3.0), ("average", 0.9995), ("save-seconds", 60.0), ("look-seconds", 120.0),
-                        ("text-lr", 2e-3), ("seen", 0.2), ("rough", 0.0),
-                        ("focus", 0.0)):
+                        ("text-lr", 2e-3), ("seen", 0.2), ("rough", 0.0), ("focus", 0.0)):
         ap.add_argument("--" + name, type=float, default=value)
     ap.add_argument("--course", default="9:1", help="latent frames of each clip and until which share of the training, "
                     "as 1:0.2,3:0.5,9:1")

@@ -72,7 +72,8 @@ class Pool:
                        os.path.join(self.args.state, "pool.pt"))
 
     def key(self):
-        return f"{self.args.seed} {self.args.pool} {self.args.frames} {self.clips.room} {self.mean.flatten().tolist()}"
+        args = self.args
+        return f"{args.seed} {args.pool} {args.frames} {args.trails} {self.clips.room} {self.mean.flatten().tolist()}"
 
     def normal(self, z):
         return (z - self.mean) / self.std
@@ -323,16 +324,12 @@ def train(args):
         if args.refresh_every and step % args.refresh_every == args.refresh_every - 1:
             pool.refresh(rng)
         opt.zero_grad(set_to_none=True)
-        left, loss = course.clips(done, args.dit_batch), 0
-        most = course.clips(done, args.dit_part) or left        # in parts that stay in a CPU's cache
-        for part in range(0, left, most):
-            n = min(most, left - part)
-            flow, shown = flow_loss(args, nets, tok, pool.draw(rng, n), rng, course.count(done), seen)
-            ((flow + args.seen * (1 - done) * shown) * (n / left)).backward()
-            loss = loss + flow.detach() * (n / left)
+        drawn = pool.draw(rng, course.clips(done, args.dit_batch))
+        loss, shown = flow_loss(args, nets, tok, drawn, rng, course.count(done), seen)
+        (loss + args.seen * (1 - done) * shown).backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        step, total, since, about = step + 1, total + loss, since + 1, about + shown.detach()
+        step, total, since, about = step + 1, total + loss.detach(), since + 1, about + shown.detach()
         ema.update(step)
         if looking.due(step):
             with ema.inside():

@@ -130,15 +130,15 @@ def batch_of(args, clips, step):
 def small_batch(args, clips, step, rng):
     """For a CPU: squares of --piece pixels and 9 frames, of two the one with more to see; of every eight batches one
     has all frames, which the causal cache needs, and one whole pictures, which the attention in the middle needs."""
-    kind = step % 8
-    length, i = (args.frames, clips.which(rng)) if kind == 3 else (min(9, args.frames), 0 if kind == 7 else
-                                                                   clips.which(rng))
+    long, whole = step % 8 == 3, step % 8 == 7
+    length = args.frames if long else min(9, args.frames)
+    count = max(1, args.vae_batch // (3 if long else 6 if whole else 1))        # of about the same cost
     first = rng.randrange(args.frames - length + 1)
-    count = max(1, args.vae_batch // 3) if kind == 3 else max(1, args.vae_batch // 6) if kind == 7 else args.vae_batch
+    i = 0 if whole else clips.which(rng)
     found = []
     for k in pick(rng, len(clips.data[i]), count):
         clip = clips.data[i][k, :, first:first + length]
-        cut = [clip] if kind == 7 else [square(rng, clip, args.piece) for _ in range(2)]
+        cut = [clip] if whole else [square(rng, clip, args.piece) for _ in range(2)]
         found.append(max(cut, key=lambda c: c[:, length // 2].float().std()))
     return pictures_of(torch.stack(found))
 
