@@ -10,6 +10,8 @@
 
 #include "kernels/cuda.h"
 
+#define LEAST_VRAM (1 << 20)            /* bytes; less is a unit forgotten */
+
 /* N of "cuda:N", 0 of "cuda"; -1 for anything else. */
 static int cuda_number(const char *device)
 {
@@ -24,11 +26,15 @@ static int cuda_number(const char *device)
     return *end || n > 1023 ? -1 : (int)n;
 }
 
-int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const char *plugin)
+int kl_device_open(KlDiag *d, KlKernels *k, const char *device, double vram, const char *plugin)
 {
     const bool any = !device || !*device || !strcmp(device, "auto");
-    KlCudaParams p = { .plugin = plugin };
+    KlCudaParams p = { .vram = vram, .plugin = plugin };
     char why[400];
+
+    if (!(vram >= 0) || (vram > 1 && vram < LEAST_VRAM))
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "vram %g: must be a share of the device's memory up to 1, or bytes, "
+                       "at least 1 MiB, such as 8G; 0 is all of it", vram);
 
     /* Until the CUDA table has run on a GPU, only who names it gets it. */
     if (!any && strcmp(device, "cpu")) {
@@ -41,6 +47,9 @@ int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const char *plug
         }
         return kl_fail(d, KLING_ERROR_DEVICE, "device %s: %s; use device=cpu", device, why);
     }
+    if (vram > 0)
+        kl_log(d, KLING_LOG_WARNING, "vram limits a GPU's memory; device=%s has none and does not heed it",
+               any ? "auto" : device);
     kl_kernels_init_cpu(k, KL_CPU_ALL);
     return KLING_OK;
 }

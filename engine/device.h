@@ -12,8 +12,8 @@
 #include "kernels/kernels.h"
 
 /** Fills k for "cpu", "cuda", "cuda:N", or "auto" (NULL, ""): cpu, until the CUDA table has run on a GPU. An error's
- *  sentence says what is missing. Freed with k->close(). plugin: the CUDA table's file, NULL for the one beside
- *  libkling. */
-int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const char *plugin);
+ *  sentence says what is missing. Freed with k->close(). vram: KlingModelParams.vram. plugin: the CUDA table's file,
+ *  NULL for the one beside libkling. */
+int kl_device_open(KlDiag *d, KlKernels *k, const char *device, double vram, const char *plugin);
 
 #endif /* KL_DEVICE_H */

@@ -236,6 +236,19 @@ static int velocity(void *opaque, int step, float t, const float *z, float *v)
     return KLING_OK;
 }
 
+/* What it costs that not all weights fit the device. */
+static void report_streaming(KlingJob *job, const KlWeightUse *before, int steps)
+{
+    const KlKernels *k = &job->parts->kernels;
+    KlWeightUse now;
+
+    k->weight_use(k, &now);
+    if (now.streamed > before->streamed)
+        kl_log(&job->diag, KLING_LOG_INFO, "%.2f of %.2f GiB of weights stay on %s; %.2f GiB were sent to it for every "
+               "step%s", now.resident / 0x1p30, now.bound / 0x1p30, k->name,
+               (now.streamed - before->streamed) / 0x1p30 / steps, job->model->vram > 0 ? ": more vram is faster" : "");
+}
+
 static int denoise(KlingJob *job, KlCondition *condition)
 {
     const KlKernels *k = &job->parts->kernels;
@@ -243,6 +256,7 @@ static int denoise(KlingJob *job, KlCondition *condition)
     Denoise dn = { .job = job, .condition = condition,
                    .n = (int64_t)job->model->desc.vae.z_dim * job->win.F * job->geo.R * job->geo.W };
     const size_t bytes = sizeof(float) * (size_t)dn.n;
+    KlWeightUse before;
     int ret;
 
     cfg.steps = job->params.steps;
@@ -257,7 +271,10 @@ static int denoise(KlingJob *job, KlCondition *condition)
     if (ret >= 0 && (ret = draw_noise(job, dn.n)) >= 0) {
         report(job, "denoise", 0, 0, -1);
         dn.start = now_seconds();
+        k->weight_use(k, &before);
         ret = kl_sampler_run(&job->diag, k, job->ex, &cfg, job->z, dn.n, velocity, step_done, &dn);
+        if (ret >= 0)
+            report_streaming(job, &before, cfg.steps);
     }
     if (ret >= 0)
         kl_condition_finish(condition, job->z);
@@ -294,8 +311,9 @@ int kl_job_check_memory(KlingJob *job)
     if (need <= left)
         return KLING_OK;
     return kl_fail(&job->diag, KLING_ERROR_OUT_OF_MEMORY, "not enough memory: %d frames of %dx%d take about %.1f MiB "
-                   "beside the weights, %.1f MiB are free; ask for a smaller size or fewer frames",
-                   1 + (F - 1) * job->plan.unit, g->width_px, g->height_px, need / (1 << 20), left / (1 << 20));
+                   "beside the weights, %.1f MiB are free; ask for a smaller size or fewer frames%s",
+                   1 + (F - 1) * job->plan.unit, g->width_px, g->height_px, need / (1 << 20), left / (1 << 20),
+                   job->model->vram > 0 ? ", or allow more by vram" : "");
 }
 
 /* Parts, threads and memory, once. */

@@ -47,6 +47,7 @@ struct KlingModel {
     KlModelDesc desc;
     KlingModelInfo info;
     char device[64];                    /* the table's name */
+    double vram;                        /* KlingModelParams.vram */
 
     pthread_mutex_t lock;               /* of all below */
     KlParts parts[KL_PARTS_NB];

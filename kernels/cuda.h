@@ -19,8 +19,10 @@ extern "C" {
 
 typedef struct KlCudaParams {
     int device;                         /* 0.. */
-    int64_t weight_bytes;               /* of the device's memory that weights may keep; what does not fit is copied
-                                           from the host for every use. 0: as much as there is */
+    double vram;                        /* of the device's memory that the table may take: a share up to 1, or bytes.
+                                           Weights that do not fit beside the activations are copied from the host for
+                                           every use. 0: as much as there is */
+    int64_t weight_bytes;               /* likewise, that weights may keep */
     const char *plugin;                 /* file to open; NULL: libkling_cuda.so beside libkling */
 } KlCudaParams;
 

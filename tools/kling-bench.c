@@ -12,6 +12,7 @@
  */
 #include <dnnl.h>
 #include <getopt.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +116,7 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     float t[64];
     KlDitSession *s = NULL;
     Timer best = { 0 }, at = { 0 }, set;
+    KlWeightUse before = { 0 }, after;
     char what[64];
 
     for (int i = 0; i < 64; i++)
@@ -130,6 +132,7 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     set = bench_stop(set);
     for (int i = 0; i < b->reps + b->on_device; i++) {  /* the first takes the weights to a device */
         bench_reset_ops();
+        b->k.weight_use(&b->k, &before);
         at = bench_start();
         if (kl_dit_forward(s, &b->diag, 0, z, t, v) < 0)
             goto end;
@@ -142,6 +145,10 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
              F * (R / c->patch_h) * (W / c->patch_w));
     bench_print_rate(b, what, best, kl_dit_flops(s, 0));
     bench_print_ops(b, at.wall);
+    b->k.weight_use(&b->k, &after);
+    if (after.streamed > before.streamed)
+        printf("  %.2f of %.2f GiB of weights stay, %.2f GiB are sent for a step\n", (double)after.resident / GIB,
+               (double)after.bound / GIB, (double)(after.streamed - before.streamed) / GIB);
     printf("  context of %d tokens, once per clip %6.3f s\n", b->text_tokens, set.wall);
     ret = 0;
 end:
@@ -403,6 +410,7 @@ static void usage(FILE *f, int threads)
             "  --reps N         best of N [2]\n"
             "  --threads N      [%d]\n"
             "  --device NAME    cpu, or cuda[:N]: clips of 832x480, 81 frames, when no size is given [cpu]\n"
+            "  --vram N         of a device's memory: bytes, such as 8G, or a share up to 1 [all]\n"
             "  --plugin FILE    the CUDA table's [beside libkling]\n"
             "  --precision NAME auto or f32 [auto]\n"
             "  --kernels NAME   ref, plain (the library, no hand-written vectors), avx2, best [best]\n"
@@ -426,13 +434,28 @@ static int set_kernels(Bench *b, const char *name)
 }
 
 /* cuda or cuda:N; the line says what is missing. */
-static int set_device(Bench *b, const char *device, const char *plugin)
+static int set_device(Bench *b, const char *device, double vram, const char *plugin)
 {
-    if (kl_device_open(&b->diag, &b->k, device, plugin) < 0)
+    if (kl_device_open(&b->diag, &b->k, device, vram, plugin) < 0)
         return failed(b);
     b->on_device = true;
     b->device_free = b->k.mem_available(&b->k);
     return 0;
+}
+
+/* A number, perhaps with K, M or G for powers of 1000; negative if it is none. */
+static double parse_bytes(const char *s)
+{
+    static const char units[] = "KMG";
+    char *end;
+    double n = strtod(s, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+
+    if (unit) {
+        n *= pow(1000, (double)(unit - units + 1));
+        end++;
+    }
+    return end == s || *end ? -1 : n;
 }
 
 static bool has_stage(const Bench *b, const char *stage)
@@ -495,13 +518,15 @@ int main(int argc, char **argv)
         { "model", 1, NULL, 'm' }, { "size", 1, NULL, 's' }, { "frames", 1, NULL, 'f' }, { "stages", 1, NULL, 'S' },
         { "layers", 1, NULL, 'l' }, { "tokens", 1, NULL, 'n' }, { "reps", 1, NULL, 'r' }, { "threads", 1, NULL, 't' },
         { "kernels", 1, NULL, 'k' }, { "ops", 0, NULL, 'o' }, { "ops-only", 0, NULL, 'O' }, { "help", 0, NULL, 'h' },
-        { "device", 1, NULL, 'd' }, { "plugin", 1, NULL, 'P' }, { "precision", 1, NULL, 'p' }, { 0 },
+        { "device", 1, NULL, 'd' }, { "plugin", 1, NULL, 'P' }, { "precision", 1, NULL, 'p' },
+        { "vram", 1, NULL, 'v' }, { 0 },
     };
     static const int usual[2][3] = { { 256, 256, 5 }, { 832, 480, 1 } };    /* multiples of 32: fit every model */
     Bench b = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .reps = 2, .text_tokens = 512,
                 .stages = "dit,vae,vae22,text" };
     int one[1][3] = { { 0, 0, 5 } }, ops_only = 0, bad = 0, o;
     const char *model = "1.3B", *kernels = "best", *device = "cpu", *plugin = NULL;
+    double vram = 0;
 
     while ((o = getopt_long(argc, argv, "", opts, NULL)) >= 0) {
         switch (o) {
@@ -521,6 +546,7 @@ int main(int argc, char **argv)
             b.precision = !strcmp(optarg, "f32") ? KL_PREC_F32 : KL_PREC_AUTO;
             bad |= b.precision == KL_PREC_AUTO && strcmp(optarg, "auto");
             break;
+        case 'v': bad |= (vram = parse_bytes(optarg)) < 0; break;
         case 'O': ops_only = 1; break;
         case 'h': usage(stdout, b.threads); return 0;
         default:  bad = 1;
@@ -532,7 +558,7 @@ int main(int argc, char **argv)
         usage(stderr, b.threads);
         return 2;
     }
-    if (strcmp(device, "cpu") && set_device(&b, device, plugin) < 0)
+    if (strcmp(device, "cpu") && set_device(&b, device, vram, plugin) < 0)
         return 1;
     if (b.on_device && !one[0][0])
         memcpy(one[0], (const int[3]){ 832, 480, 81 }, sizeof(one[0]));

@@ -144,6 +144,7 @@ int ff_kling_clip_open(AVFilterContext *ctx)
     p.transformer_2 = c->transformer_2;
     p.lora          = c->lora;
     p.device        = c->device;
+    p.vram          = c->vram;
     if ((ret = ff_kling_model_open(ctx, &c->model, &p)) < 0)
         return ret;
     info = kling_model_info(c->model);

@@ -26,6 +26,7 @@ typedef struct KlingClip {
 
     char *prompt, *prompt_file, *negative_prompt;
     char *model_name, *text_encoder, *vae, *tokenizer, *image_encoder, *transformer_2, *lora, *device;
+    double vram;                        /* bytes, or a share up to 1; 0: all */
     int width_px, height_px;            /* of what is generated; 0: not given */
     int frames;                         /* 0: by duration */
     int64_t duration_us;                /* 0: the model's */
@@ -110,6 +111,7 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
 #define KLING_HELP_LOW      "set the guidance scale of the second of two transformers, 0 to 100; -1 is by guidance"
 #define KLING_HELP_CONTEXT  "set how many pictures each further part of the video goes on from; 0 is the model's"
 #define KLING_HELP_DRIFT    "set how much the colours of a long video are held, 0 to 1; 0 is off, -1 the model's"
+#define KLING_HELP_VRAM     "set how much of a GPU's memory to use, in bytes or as a share up to 1; 0 is all of it"
 
 #define FF_KLING_OPTIONS \
     KLING_TEXT("prompt",            prompt,          KLING_HELP_PROMPT), \
@@ -156,6 +158,7 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
     KLING_NUMBER("context",         context,     INT,        .i64 = 0,  0, 100000, KLING_HELP_CONTEXT), \
     KLING_NUMBER("drift_guard",     drift_guard, FLOAT,      .dbl = -1, -1, 1, KLING_HELP_DRIFT), \
     KLING_STRING("device",          device,          "auto", "set what computes: auto, cpu, cuda or cuda:N"), \
+    KLING_NUMBER("vram",            vram,        DOUBLE,     .dbl = 0,  0, 1e18, KLING_HELP_VRAM), \
     KLING_NUMBER("threads",         threads,     INT,        .i64 = 0,  0, 1024, \
                  "set the number of threads; 0 is one per core"), \
     KLING_CHOICE("precision",       precision, KLING_PRECISION_AUTO, KLING_PRECISION_F32, \

@@ -139,6 +139,7 @@ static char *make_key(const KlingModelParams *p)
         av_bprintf(&bp, "%s\n", real ? real : part[i] ? part[i] : "");
         free(real);
     }
+    av_bprintf(&bp, "%.17g\n", p->vram);
     return av_bprint_finalize(&bp, &key) < 0 ? NULL : key;
 }
 

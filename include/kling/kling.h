@@ -152,6 +152,9 @@ typedef struct KlingModelParams {
     const char *image_encoder;           /* folder or file; NULL likewise; only of models that have one */
     const char *transformer_2;           /* the low-noise one of two experts; NULL likewise */
     const char *device;                  /* "cpu", "cuda", "cuda:N", or "auto", today always the CPU; NULL: auto */
+    double vram;                         /* of a GPU's memory that this model and its jobs may take: a share up to 1,
+                                            or bytes, at least 1 MiB; 0: as much as there is. Weights that do not fit
+                                            are sent to it for every use, which the log says the cost of */
     const char *lora;                    /* LoRA files, "PATH[:STRENGTH][:high|low]" separated by '|': strength 1
                                             where none is given; high and low are the experts of a model that has
                                             two, both where none is given. NULL: none */

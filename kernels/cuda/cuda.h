@@ -47,6 +47,7 @@ struct KlCudaState {
     int device;
     cudaDeviceProp prop;
     cudaMemPool_t pool;
+    uint64_t limit;                     /* bytes that may be taken from the pool at once; UINT64_MAX: all there are */
     cudaStream_t copy;                  /* weights travel here */
     cudaEvent_t passed;                 /* an executor is through with a slot */
 
@@ -55,6 +56,7 @@ struct KlCudaState {
     std::set<const void *> handles;     /* their addresses: other data of a KlWeight is an executor's memory */
     int64_t count, tick;
     int64_t budget, resident;           /* bytes that weights may keep, and do */
+    int64_t bound;                      /* of all weights */
     size_t largest;
     KlCudaSlot slot[KL_CUDA_SLOTS];
     bool unsettled;                     /* a weight was used since the device was last waited for */
@@ -105,10 +107,15 @@ void kl_cuda_weight_done(KlExec *ex, const KlWeight *w);
 const float *kl_cuda_weight_scale(KlExec *ex, const KlWeight *w);
 /** Takes memory from weights until `bytes` more are free, or none is left. True when something was freed. */
 bool kl_cuda_weights_yield(KlCudaState *st, size_t bytes);
+/** What is left of `room` bytes for activations: where not all weights fit, those that pass through need their slots.
+ *  Under the lock. */
+int64_t kl_cuda_spare(const KlCudaState *st, int64_t room);
 void kl_cuda_weights_close(KlCudaState *st);
 
 /** Device memory outside any executor; NULL when there is none, or none without taking it from weights. */
 void *kl_cuda_take(KlCudaState *st, size_t bytes, cudaStream_t stream);
+/** Bytes of the pool that are in use. */
+uint64_t kl_cuda_taken(const KlCudaState *st);
 
 /* y[M,N] (f32, ldy) = x[M,K] w[N,K]^T (+ bias[N]) (then gelu) (+ y), by the vendor's library. */
 struct KlCudaGemm {

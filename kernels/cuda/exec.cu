@@ -39,10 +39,20 @@ bool kl_cuda_enter(KlExec *ex)
     return !ex->failed && KL_CUDA(ex, cudaSetDevice(ex->st->device));
 }
 
+uint64_t kl_cuda_taken(const KlCudaState *st)
+{
+    uint64_t used = 0;
+
+    cudaMemPoolGetAttribute(st->pool, cudaMemPoolAttrUsedMemCurrent, &used);
+    return used;
+}
+
 void *kl_cuda_take(KlCudaState *st, size_t bytes, cudaStream_t stream)
 {
     void *p = NULL;
 
+    if (st->limit != UINT64_MAX && (bytes > st->limit || kl_cuda_taken(st) > st->limit - bytes))
+        return NULL;
     if (cudaMallocFromPoolAsync(&p, bytes, st->pool, stream) == cudaSuccess)
         return p;
     cudaGetLastError();                 /* lack of memory is an answer, not a fault that stays */
@@ -112,7 +122,8 @@ static void *take(KlExec *ex, size_t bytes)
 {
     void *p;
 
-    while (!(p = kl_cuda_take(ex->st, bytes, ex->stream)) && bytes <= ex->st->prop.totalGlobalMem) {
+    while (!(p = kl_cuda_take(ex->st, bytes, ex->stream)) && bytes <= ex->st->prop.totalGlobalMem &&
+           bytes <= ex->st->limit) {
         cudaStreamSynchronize(ex->stream);
         cudaMemPoolTrimTo(ex->st->pool, 0);
         if ((p = kl_cuda_take(ex->st, bytes, ex->stream)) || !kl_cuda_weights_yield(ex->st, bytes))
@@ -160,11 +171,14 @@ static int64_t mem_available(const KlKernels *k)
 
     cudaSetDevice(st->device);
     if (cudaMemGetInfo(&left, &total) != cudaSuccess ||
-        cudaMemPoolGetAttribute(st->pool, cudaMemPoolAttrReservedMemCurrent, &reserved) != cudaSuccess ||
-        cudaMemPoolGetAttribute(st->pool, cudaMemPoolAttrUsedMemCurrent, &used) != cudaSuccess)
+        cudaMemPoolGetAttribute(st->pool, cudaMemPoolAttrReservedMemCurrent, &reserved) != cudaSuccess)
         return INT64_MAX;
+    used = kl_cuda_taken(st);
+    left += reserved - used;
+    if (left > st->limit - (used < st->limit ? used : st->limit))
+        left = st->limit - (used < st->limit ? used : st->limit);
     std::lock_guard<std::mutex> hold(st->lock);
-    return (int64_t)(left + (reserved - used)) + st->resident;      /* weights yield to activations */
+    return kl_cuda_spare(st, (int64_t)left + st->resident);         /* weights yield to activations */
 }
 
 static int mem_upload(KlExec *ex, void *dst, const void *host, size_t bytes)

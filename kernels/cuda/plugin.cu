@@ -59,10 +59,17 @@ static int find_device(const KlCudaParams *p, cudaDeviceProp *prop, char *why, s
     return 0;
 }
 
+static uint64_t limit_of(const KlCudaParams *p, const cudaDeviceProp *prop)
+{
+    double bytes = p->vram > 1 ? p->vram : p->vram * (double)prop->totalGlobalMem;
+
+    return p->vram > 0 && bytes < (double)prop->totalGlobalMem ? (uint64_t)bytes : UINT64_MAX;
+}
+
 static cudaError_t open_pool(KlCudaState *st)
 {
     cudaMemPoolProps props;
-    uint64_t keep = UINT64_MAX;         /* what was freed stays for the next use, until memory runs short */
+    uint64_t keep = st->limit;          /* what was freed stays for the next use, until memory runs short */
     cudaError_t e;
 
     memset(&props, 0, sizeof(props));
@@ -86,6 +93,7 @@ static int cuda_open(KlKernels *k, const KlCudaParams *p, char *why, size_t size
         return -1;
     }
     st->device = p->device;
+    st->limit = limit_of(p, &st->prop);
     st->budget = p->weight_bytes > 0 ? p->weight_bytes : INT64_MAX / 2;
     if ((e = cudaSetDevice(st->device)) != cudaSuccess || (e = open_pool(st)) != cudaSuccess ||
         (e = cudaStreamCreateWithFlags(&st->copy, cudaStreamNonBlocking)) != cudaSuccess ||

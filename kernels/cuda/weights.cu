@@ -98,6 +98,7 @@ static bool make_resident(KlExec *ex, KlCudaWeight *w)
 
 /* -- streaming -- */
 
+/* Whether s can hold any weight: its memory is taken here, from resident ones where nothing else is left. */
 static bool slot_fits(KlExec *ex, KlCudaSlot *s)
 {
     KlCudaState *st = ex->st;
@@ -111,11 +112,8 @@ static bool slot_fits(KlExec *ex, KlCudaSlot *s)
     s->w = NULL;
     s->bytes = 0;
     while (!(s->dev = kl_cuda_take(st, st->largest, st->copy)))
-        if (!drop_oldest(st, 0)) {
-            kl_cuda_failed(ex, "cuda:%d: out of memory: a weight of %zu bytes cannot even be streamed; other programs "
-                           "may hold the device's memory, or the clip is too large for it", st->device, st->largest);
+        if (!drop_oldest(st, 0))
             return false;
-        }
     s->bytes = st->largest;
     return true;
 }
@@ -142,6 +140,17 @@ static bool send(KlExec *ex, KlCudaSlot *s, KlCudaWeight *w)
     return true;
 }
 
+int64_t kl_cuda_spare(const KlCudaState *st, int64_t room)
+{
+    int64_t slots = 0;
+
+    if (st->bound > room)
+        for (int i = 0; i < KL_CUDA_SLOTS; i++)
+            if (st->slot[i].bytes < st->largest)
+                slots += (int64_t)st->largest;
+    return room > slots ? room - slots : 0;
+}
+
 static KlCudaSlot *slot_of(KlCudaState *st, const KlCudaWeight *w)
 {
     for (int i = 0; i < KL_CUDA_SLOTS; i++)
@@ -160,18 +169,28 @@ static KlCudaWeight *following(const KlCudaWeight *w)
     return f && !f->dev && f != w ? f : NULL;
 }
 
+/* A slot for the next weight, not `busy`: one that holds none, else that of one which has been used; NULL when there
+ * is no memory for any. */
+static KlCudaSlot *choose_slot(KlExec *ex, const KlCudaSlot *busy)
+{
+    for (int held = 0; held < 2; held++)
+        for (int i = 0; i < KL_CUDA_SLOTS; i++) {
+            KlCudaSlot *s = &ex->st->slot[i];
+
+            if (s != busy && !!s->w == held && slot_fits(ex, s))
+                return s;
+        }
+    return NULL;
+}
+
+/* Without memory for a second slot each weight is waited for. */
 static void prefetch(KlExec *ex, const KlCudaWeight *w, const KlCudaSlot *busy)
 {
     KlCudaWeight *f = following(w);
+    KlCudaSlot *s;
 
-    if (!f || slot_of(ex->st, f))
-        return;
-    for (int i = 0; i < KL_CUDA_SLOTS; i++)
-        if (&ex->st->slot[i] != busy) {
-            if (slot_fits(ex, &ex->st->slot[i]))
-                send(ex, &ex->st->slot[i], f);
-            return;
-        }
+    if (f && !slot_of(ex->st, f) && (s = choose_slot(ex, busy)))
+        send(ex, s, f);
 }
 
 static const void *use_streamed(KlExec *ex, KlCudaWeight *w)
@@ -180,11 +199,13 @@ static const void *use_streamed(KlExec *ex, KlCudaWeight *w)
     KlCudaSlot *s = slot_of(st, w);
 
     if (!s) {
-        s = &st->slot[0];
-        for (int i = 1; i < KL_CUDA_SLOTS; i++)     /* an empty one, else the first */
-            if (s->w && !st->slot[i].w)
-                s = &st->slot[i];
-        if (!slot_fits(ex, s) || !send(ex, s, w))
+        if (!(s = choose_slot(ex, NULL))) {
+            kl_cuda_failed(ex, "cuda:%d: out of memory: a weight of %zu bytes cannot even be streamed; %s, or the clip "
+                           "is too large for it", st->device, st->largest, st->limit != UINT64_MAX ?
+                           "vram is too small" : "other programs may hold the device's memory");
+            return NULL;
+        }
+        if (!send(ex, s, w))
             return NULL;
     }
     if (!KL_CUDA(ex, cudaStreamWaitEvent(ex->stream, s->ready, 0)))
@@ -275,6 +296,7 @@ static int weight_bind(const KlKernels *k, KlWeight *kw, int64_t N, int64_t K)
         w->next->prev = w;
     st->weights = w;
     st->count++;
+    st->bound += (int64_t)w->bytes;
     st->largest = w->bytes > st->largest ? w->bytes : st->largest;
     kw->data = w;
     kw->scale = NULL;                   /* kept with the handle */
@@ -310,10 +332,21 @@ static void weight_release(const KlKernels *k, KlWeight *kw)
     if (w->next)
         w->next->prev = w->prev;
     st->count--;
+    st->bound -= (int64_t)w->bytes;
     st->handles.erase(w);
     if (w->scale)
         cudaFreeAsync(w->scale, st->copy);
     free(w);
+}
+
+static void weight_use(const KlKernels *k, KlWeightUse *use)
+{
+    KlCudaState *st = (KlCudaState *)k->state;
+    std::lock_guard<std::mutex> hold(st->lock);
+
+    use->bound = st->bound;
+    use->resident = st->resident;
+    use->streamed = st->streamed;
 }
 
 void kl_cuda_weights_close(KlCudaState *st)
@@ -352,6 +385,7 @@ void kl_cuda_init_weights(KlKernels *k)
 {
     k->weight_bind    = weight_bind;
     k->weight_release = weight_release;
+    k->weight_use     = weight_use;
     k->vector_bind    = vector_bind;
     k->vector_release = vector_release;
 }

@@ -20,14 +20,15 @@ typedef struct EmuControl {
     const char *fail_call;
     int fail_with;
     long launches, copies_to_device;
+    size_t used, most;
 } EmuControl;
 
 static char emulated[1024], alien[1024], why[400];
 static EmuControl *emu;
 
-static int open_emulated(KlKernels *k, int64_t weight_bytes)
+static int open_emulated(KlKernels *k, int64_t weight_bytes, double vram)
 {
-    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes };
+    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes, .vram = vram };
 
     return kl_kernels_init_cuda(k, &p, why, sizeof(why));
 }
@@ -38,7 +39,7 @@ static void refused(const char *device, const char *plugin, int status, const ch
     KlDiag d = { 0 };
     KlKernels k;
 
-    CHECK(kl_device_open(&d, &k, device, plugin) == status && strstr(d.error, says) && !strchr(d.error, '\n'),
+    CHECK(kl_device_open(&d, &k, device, 0, plugin) == status && strstr(d.error, says) && !strchr(d.error, '\n'),
           "%s: \"%s\" does not say \"%s\"", device, d.error, says);
 }
 
@@ -47,7 +48,7 @@ static void stays_on_cpu(const char *device, const char *plugin)
     KlDiag d = { 0 };
     KlKernels k;
 
-    REQUIRE(kl_device_open(&d, &k, device, plugin) == 0, "%s", d.error);
+    REQUIRE(kl_device_open(&d, &k, device, 0, plugin) == 0, "%s", d.error);
     CHECK(!strncmp(k.name, "cpu", 3), "%s", k.name);
     k.close(&k);
 }
@@ -68,7 +69,7 @@ static void test_only_by_name(void)
     stays_on_cpu("", emulated);
     stays_on_cpu(NULL, emulated);
     stays_on_cpu("cpu", emulated);
-    REQUIRE(kl_device_open(&d, &k, "cuda", emulated) == 0, "%s", d.error);
+    REQUIRE(kl_device_open(&d, &k, "cuda", 0, emulated) == 0, "%s", d.error);
     CHECK(!strncmp(k.name, "cuda:0 ", 7), "%s", k.name);
     k.close(&k);
 }
@@ -126,12 +127,12 @@ typedef struct Net {
     KlWeight w[WEIGHTS];
 } Net;
 
-static void net_open(Net *t, int64_t weight_bytes, int n)
+static void net_open(Net *t, int64_t weight_bytes, double vram, int n)
 {
     KlExecParams p = { .threads = 1, .precision = KL_PREC_F32 };
 
     memset(t, 0, sizeof(*t));
-    REQUIRE(open_emulated(&t->k, weight_bytes) >= 0, "%s", why);
+    REQUIRE(open_emulated(&t->k, weight_bytes, vram) >= 0, "%s", why);
     REQUIRE(t->k.exec_create(&t->k, &t->ex, &p) >= 0, "no executor");
     for (int i = 0; i < n; i++) {
         t->host[i] = malloc(DIM * DIM * sizeof(float));
@@ -186,7 +187,7 @@ static void test_streaming(void)
         int64_t stay = budgets[b] ? budgets[b] : WEIGHTS;
         Net t;
 
-        net_open(&t, budgets[b] ? budgets[b] * (int64_t)one + (int64_t)one / 2 : 0, WEIGHTS);
+        net_open(&t, budgets[b] ? budgets[b] * (int64_t)one + (int64_t)one / 2 : 0, 0, WEIGHTS);
         for (int round = 0; round < 4; round++) {
             long before = emu->copies_to_device, streamed;
 
@@ -211,7 +212,7 @@ static void test_idle_weights_yield(void)
     long before;
     Net t;
 
-    net_open(&t, 3 * (int64_t)one, WEIGHTS);
+    net_open(&t, 3 * (int64_t)one, 0, WEIGHTS);
     REQUIRE(net_run(&t, 3) >= 0, "%s", t.k.exec_error(t.ex));   /* 0, 1, 2 stay */
     for (int round = 0; round < 9; round++) {
         KlLinear p = { .x = t.x, .ldx = DIM, .y = t.y, .ldy = DIM, .M = 1, .N = DIM, .K = DIM };
@@ -239,7 +240,7 @@ static void test_memory(void)
     Net t;
     void *p;
 
-    net_open(&t, 0, WEIGHTS);
+    net_open(&t, 0, 0, WEIGHTS);
     REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
     p = t.k.mem_alloc(t.ex, emu->memory - 12 * DIM * DIM * sizeof(float));
     CHECK(p, "weights did not make room");
@@ -251,6 +252,84 @@ static void test_memory(void)
     was.launches = emu->launches;
     was.copies_to_device = emu->copies_to_device;
     *emu = was;
+}
+
+/* All that is taken stays within vram: activations, then weights as they fit. With room for a single weight beside
+ * them the result is the same; with none, one line says so. */
+static void test_vram(void)
+{
+    const size_t one = DIM * DIM * sizeof(float);
+    float want[DIM];
+    size_t base;
+    Net t;
+
+    net_open(&t, 0, 0, WEIGHTS);
+    base = emu->used;
+    REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+    memcpy(want, t.out, sizeof(want));
+    net_close(&t, WEIGHTS);
+    for (size_t room = 0; room <= WEIGHTS; room++) {
+        const double vram = (double)(base + room * one);
+        KlWeightUse use, before = { 0 };
+
+        net_open(&t, 0, vram, WEIGHTS);
+        REQUIRE(t.ex, "no executor");
+        emu->most = emu->used;
+        for (int round = 0; round < 3 && room; round++) {
+            t.k.weight_use(&t.k, &before);
+            REQUIRE(net_run(&t, WEIGHTS) >= 0, "room for %zu: %s", room, t.k.exec_error(t.ex));
+            CHECK(!memcmp(want, t.out, sizeof(want)), "room for %zu, round %d: another result", room, round);
+        }
+        if (!room)
+            CHECK(net_run(&t, WEIGHTS) < 0 && strstr(t.k.exec_error(t.ex), "vram is too small"), "\"%s\"",
+                  t.k.exec_error(t.ex));
+        CHECK((double)emu->most <= vram, "room for %zu: %zu bytes of %.0f were taken", room, emu->most, vram);
+        t.k.weight_use(&t.k, &use);
+        CHECK(use.bound == (int64_t)(WEIGHTS * one) && use.resident <= (int64_t)(room * one), "weights' bytes");
+        CHECK(!room || (use.streamed > before.streamed) == (room < WEIGHTS), "room for %zu: %lld bytes streamed", room,
+              (long long)(use.streamed - before.streamed));
+        CHECK(t.k.mem_available(&t.k) <= (int64_t)(room * one), "room for %zu: %lld bytes available", room,
+              (long long)t.k.mem_available(&t.k));
+        net_close(&t, WEIGHTS);
+    }
+}
+
+/* A share is of the device's memory; more than there is is no limit. */
+static void test_vram_share(void)
+{
+    const size_t half = emu->memory / 2;
+    KlExecParams p = { .threads = 1, .precision = KL_PREC_F32 };
+    static const double vram[] = { 0.5, 1, 1e18 };
+
+    for (size_t i = 0; i < sizeof(vram) / sizeof(vram[0]); i++) {
+        KlKernels k;
+        KlExec *ex;
+        void *most, *more = NULL;
+
+        REQUIRE(open_emulated(&k, 0, vram[i]) >= 0 && k.exec_create(&k, &ex, &p) >= 0, "%s", why);
+        most = k.mem_alloc(ex, half - emu->used);
+        CHECK(most, "vram %g: not even half", vram[i]);
+        more = k.mem_alloc(ex, 1 << 20);
+        CHECK(!more == (vram[i] < 1), "vram %g", vram[i]);
+        k.mem_free(ex, more);
+        k.mem_free(ex, most);
+        k.exec_destroy(&ex);
+        k.close(&k);
+    }
+}
+
+/* As a user writes it. */
+static void test_vram_option(void)
+{
+    static const double bad[] = { -1, NAN, 8, 1048575 };
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        KlDiag d = { 0 };
+        KlKernels k;
+
+        CHECK(kl_device_open(&d, &k, "cuda", bad[i], emulated) == KLING_ERROR_INVALID_ARG && strstr(d.error, "vram"),
+              "vram %g: \"%s\"", bad[i], d.error);
+    }
 }
 
 /* The first failure stays, names the call, and comes back from sync and download. */
@@ -266,7 +345,7 @@ static void test_failures(void)
         char first[256];
         Net t;
 
-        net_open(&t, 0, 1);
+        net_open(&t, 0, 0, 1);
         emu->fail_call = cases[i].call;
         emu->fail_with = cases[i].with;
         if (i == 2)
@@ -289,7 +368,7 @@ static void test_no_memory_to_bind(void)
     KlWeight w = { .data = host, .dtype = KL_F32 };
     KlKernels k;
 
-    REQUIRE(host && open_emulated(&k, 0) >= 0, "%s", why);
+    REQUIRE(host && open_emulated(&k, 0, 0) >= 0, "%s", why);
     emu->fail_call = "operator new";
     emu->fail_with = 2;
     CHECK(k.weight_bind(&k, &w, DIM, DIM) < 0 && w.data == host, "bound without memory");
@@ -307,7 +386,7 @@ static void test_whole_table(void)
     void (*call)(void);
     KlKernels k;
 
-    REQUIRE(open_emulated(&k, 0) >= 0, "%s", why);
+    REQUIRE(open_emulated(&k, 0, 0) >= 0, "%s", why);
     for (size_t at = first; at < sizeof(k); at += sizeof(call)) {
         memcpy(&call, (const char *)&k + at, sizeof(call));
         CHECK(call, "entry %zu of the table is missing", (at - first) / sizeof(call));
@@ -340,6 +419,9 @@ int main(void)
     RUN(test_streaming);
     RUN(test_idle_weights_yield);
     RUN(test_memory);
+    RUN(test_vram);
+    RUN(test_vram_share);
+    RUN(test_vram_option);
     RUN(test_failures);
     RUN(test_no_memory_to_bind);
     RUN(test_whole_table);

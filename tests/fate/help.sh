@@ -5,7 +5,7 @@
 . tests/fate/lib.sh
 
 shared='prompt p prompt_file negative_prompt n model m text_encoder vae tokenizer image_encoder transformer_2 lora
-    size s frames duration d rate r steps guidance cfg guidance_low shift sampler seed rng context drift_guard
+    size s frames duration d rate r steps guidance cfg guidance_low shift sampler seed rng context drift_guard vram
     device threads precision flags interrupt'
 
 # help FILTER COUNT OPTIONS...: what -h says has so many options, these among them, and docs/ has them all.
@@ -35,9 +35,9 @@ help() {
     expect "help_${filter}_runtime" "$(echo $runtime) " 'prompt p prompt_file negative_prompt n '
 }
 # shellcheck disable=SC2086
-help kling 35 $shared
+help kling 36 $shared
 # shellcheck disable=SC2086
-help kling_extend 38 $shared only loop resample
+help kling_extend 39 $shared only loop resample
 # shellcheck disable=SC2086
-help kling_bridge 36 $shared resample
+help kling_bridge 37 $shared resample
 done_testing

@@ -147,6 +147,7 @@ struct EmuControl {
     const char *fail_call;              /* the runtime call, or the kernel, that fails next time; NULL: none */
     cudaError_t fail_with;
     long launches, copies_to_device;    /* counted */
+    size_t used, most;                  /* bytes of memory that are taken, and most that were at once */
 };
 extern "C" EmuControl *kl_emu_control(void);
 

@@ -6,6 +6,7 @@
 #include "cuda_runtime.h"
 #include "emu_device.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -34,7 +35,7 @@ void emu_fail(const char *fmt, ...)
     abort();
 }
 
-static EmuControl control = { 1, 9, 13000, (size_t)2 << 30, NULL, cudaSuccess, 0, 0 };
+static EmuControl control = { 1, 9, 13000, (size_t)2 << 30, NULL, cudaSuccess, 0, 0, 0, 0 };
 extern "C" __attribute__((visibility("default"))) EmuControl *kl_emu_control(void) { return &control; }
 
 static cudaError_t trip(const char *call)
@@ -137,7 +138,8 @@ static void *arena_take(size_t bytes)
     if (arena_open)
         mprotect(p, size, PROT_READ | PROT_WRITE);
     taken[p] = size;
-    arena_used += size;
+    control.used = arena_used += size;
+    control.most = std::max(control.most, arena_used);
     return p;
 }
 
@@ -146,7 +148,7 @@ static void arena_give(char *p, size_t size)
     auto next = idle.lower_bound(p);
 
     madvise(p, size, MADV_DONTNEED);
-    arena_used -= size;
+    control.used = arena_used -= size;
     if (next != idle.end() && next->first == p + size) {
         size += next->second;
         next = idle.erase(next);
