@@ -27,6 +27,20 @@ def edges(a, b):
     return sum((d.diff(dim=k)).abs().mean() for k in (2, 3, 4))
 
 
+def evenness(x, z):
+    """Where four pictures and the four before them are the same, their latents should be: how far they are apart, as a
+    share of z's variance. Without this the first latent frame, which is of one picture, and the second, which still
+    sees the start, are of another kind than the others, and the transformer has each of them to learn."""
+    n, t, (h, w) = x.shape[0], z.shape[2], z.shape[3:]
+    change = x.detach().diff(dim=2).abs().amax(1)                           # [N, T - 1, H, W]
+    change = F.max_pool2d(change, (x.shape[3] // h, x.shape[4] // w))
+    change = change.view(n, t - 1, 4, h, w).amax(2)                         # into each latent frame
+    change = torch.maximum(change, F.pad(change, (0, 0, 0, 0, 1, 0))[:, :-1])   # and within the one before
+    still = (F.max_pool2d(change, 3, 1, 1) < 0.03).float().unsqueeze(1)     # the encoder sees a little further
+    apart = (z.diff(dim=2) ** 2 / z.detach().var((0, 2, 3, 4), keepdim=True)).mean(1, keepdim=True)
+    return (apart * still).sum() / still.sum().clamp(min=1)
+
+
 def new_vae(args, weights=None):
     vae = model.Vae(model.config(args.config, "vae"))
     vae.start()
@@ -109,7 +123,8 @@ def losses_of(args, vae, x):
         y = vae.decode(z).float()
     pixel, edge, square = F.l1_loss(y, x), edges(y, x), F.mse_loss(y, x)
     kl = 0.5 * (mean * mean + logvar.exp() - 1 - logvar).mean()
-    return pixel + 0.4 * edge + 2.0 * square + args.kl * kl, pixel, square, kl
+    even = evenness(x, mean)
+    return pixel + 0.4 * edge + 2.0 * square + args.kl * kl + args.even * even, pixel, square, kl, even
 
 
 def batch_of(args, clips, step):
@@ -194,7 +209,7 @@ def train(args):
     names = dict(vae.named_parameters())
     params = list(names.values())
     opt = muon.Muon(muon.groups(names, 0.0))
-    ema, log = Average(params, 0.998), Log(args.state, "vae", ("step", "loss", "l1", "mse", "kl", "seconds"))
+    ema, log = Average(params, 0.998), Log(args.state, "vae", ("step", "loss", "l1", "mse", "kl", "even", "seconds"))
     step = info.get("step", 0)
     if step and not restore(args.state, "vae", names, ema, opt, step):
         raise SystemExit(f"{path} says step {step}, but its weights are not there")
