@@ -237,12 +237,12 @@ static int velocity(void *opaque, int step, float t, const float *z, float *v)
 }
 
 /* What it costs that not all weights fit the device. */
-static void report_streaming(KlingJob *job, const KlWeightUse *before, int steps)
+static void report_streaming(KlingJob *job, const KlWeightStats *before, int steps)
 {
     const KlKernels *k = &job->parts->kernels;
-    KlWeightUse now;
+    KlWeightStats now;
 
-    k->weight_use(k, &now);
+    k->weight_stats(k, &now);
     if (now.streamed > before->streamed)
         kl_log(&job->diag, KLING_LOG_INFO, "%.2f of %.2f GiB of weights stay on %s; %.2f GiB were sent to it for every "
                "step%s", now.resident / 0x1p30, now.bound / 0x1p30, k->name,
@@ -256,7 +256,7 @@ static int denoise(KlingJob *job, KlCondition *condition)
     Denoise dn = { .job = job, .condition = condition,
                    .n = (int64_t)job->model->desc.vae.z_dim * job->win.F * job->geo.R * job->geo.W };
     const size_t bytes = sizeof(float) * (size_t)dn.n;
-    KlWeightUse before;
+    KlWeightStats before;
     int ret;
 
     cfg.steps = job->params.steps;
@@ -271,7 +271,7 @@ static int denoise(KlingJob *job, KlCondition *condition)
     if (ret >= 0 && (ret = draw_noise(job, dn.n)) >= 0) {
         report(job, "denoise", 0, 0, -1);
         dn.start = now_seconds();
-        k->weight_use(k, &before);
+        k->weight_stats(k, &before);
         ret = kl_sampler_run(&job->diag, k, job->ex, &cfg, job->z, dn.n, velocity, step_done, &dn);
         if (ret >= 0)
             report_streaming(job, &before, cfg.steps);

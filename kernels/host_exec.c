@@ -285,10 +285,10 @@ static void host_weight_release(const KlKernels *k, KlWeight *w)
     w->scale = NULL;
 }
 
-static void host_weight_use(const KlKernels *k, KlWeightUse *use)
+static void host_weight_stats(const KlKernels *k, KlWeightStats *stats)
 {
     (void)k;
-    *use = (KlWeightUse){ 0 };
+    *stats = (KlWeightStats){ 0 };
 }
 
 static int host_vector_bind(const KlKernels *k, float **v, int64_t n)
@@ -315,7 +315,7 @@ void kl_kernels_init_host(KlKernels *k)
     k->exec_error   = host_exec_error;
     k->weight_bind  = host_weight_bind;
     k->weight_release = host_weight_release;
-    k->weight_use   = host_weight_use;
+    k->weight_stats = host_weight_stats;
     k->vector_bind  = host_vector_bind;
     k->vector_release = host_vector_release;
     k->exec_create  = host_exec_create;

@@ -217,12 +217,12 @@ typedef struct KlExecParams {
 } KlExecParams;
 
 /* Bytes of bound weights. All 0 on a host, which uses them where they lie. */
-typedef struct KlWeightUse {
+typedef struct KlWeightStats {
     int64_t bound;                      /* in all */
     int64_t resident;                   /* lie on the device now */
     int64_t streamed;                   /* sent to it again and again since the table was opened, as they could not
                                            stay */
-} KlWeightUse;
+} KlWeightStats;
 
 typedef struct KlKernels KlKernels;
 struct KlKernels {
@@ -258,7 +258,7 @@ struct KlKernels {
      *  of memory, w is then as it was. Not for gather, whose table stays the host's, nor for conv_weights_create. */
     int  (*weight_bind)(const KlKernels *k, KlWeight *w, int64_t N, int64_t K);
     void (*weight_release)(const KlKernels *k, KlWeight *w);    /* data and scale become NULL; absent: allowed */
-    void (*weight_use)(const KlKernels *k, KlWeightUse *use);
+    void (*weight_stats)(const KlKernels *k, KlWeightStats *stats);
     /** Gives v[n], from malloc, to the table: *v becomes an address for its ops and is no longer the host's to read.
      *  Negative when out of memory, *v is then as it was. */
     int  (*vector_bind)(const KlKernels *k, float **v, int64_t n);

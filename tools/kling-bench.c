@@ -116,7 +116,7 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     float t[64];
     KlDitSession *s = NULL;
     Timer best = { 0 }, at = { 0 }, set;
-    KlWeightUse before = { 0 }, after;
+    KlWeightStats before = { 0 }, after;
     char what[64];
 
     for (int i = 0; i < 64; i++)
@@ -132,7 +132,7 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
     set = bench_stop(set);
     for (int i = 0; i < b->reps + b->on_device; i++) {  /* the first takes the weights to a device */
         bench_reset_ops();
-        b->k.weight_use(&b->k, &before);
+        b->k.weight_stats(&b->k, &before);
         at = bench_start();
         if (kl_dit_forward(s, &b->diag, 0, z, t, v) < 0)
             goto end;
@@ -145,7 +145,7 @@ static int dit_clip(Bench *b, const KlDit *dit, int width, int height, int frame
              F * (R / c->patch_h) * (W / c->patch_w));
     bench_print_rate(b, what, best, kl_dit_flops(s, 0));
     bench_print_ops(b, at.wall);
-    b->k.weight_use(&b->k, &after);
+    b->k.weight_stats(&b->k, &after);
     if (after.streamed > before.streamed)
         printf("  %.2f of %.2f GiB of weights stay, %.2f GiB are sent for a step\n", (double)after.resident / GIB,
                (double)after.bound / GIB, (double)(after.streamed - before.streamed) / GIB);

@@ -339,14 +339,14 @@ static void weight_release(const KlKernels *k, KlWeight *kw)
     free(w);
 }
 
-static void weight_use(const KlKernels *k, KlWeightUse *use)
+static void weight_stats(const KlKernels *k, KlWeightStats *stats)
 {
     KlCudaState *st = (KlCudaState *)k->state;
     std::lock_guard<std::mutex> hold(st->lock);
 
-    use->bound = st->bound;
-    use->resident = st->resident;
-    use->streamed = st->streamed;
+    stats->bound = st->bound;
+    stats->resident = st->resident;
+    stats->streamed = st->streamed;
 }
 
 void kl_cuda_weights_close(KlCudaState *st)
@@ -385,7 +385,7 @@ void kl_cuda_init_weights(KlKernels *k)
 {
     k->weight_bind    = weight_bind;
     k->weight_release = weight_release;
-    k->weight_use     = weight_use;
+    k->weight_stats   = weight_stats;
     k->vector_bind    = vector_bind;
     k->vector_release = vector_release;
 }

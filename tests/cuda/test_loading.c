@@ -270,13 +270,13 @@ static void test_vram(void)
     net_close(&t, WEIGHTS);
     for (size_t room = 0; room <= WEIGHTS; room++) {
         const double vram = (double)(base + room * one);
-        KlWeightUse use, before = { 0 };
+        KlWeightStats use, before = { 0 };
 
         net_open(&t, 0, vram, WEIGHTS);
         REQUIRE(t.ex, "no executor");
         emu->most = emu->used;
         for (int round = 0; round < 3 && room; round++) {
-            t.k.weight_use(&t.k, &before);
+            t.k.weight_stats(&t.k, &before);
             REQUIRE(net_run(&t, WEIGHTS) >= 0, "room for %zu: %s", room, t.k.exec_error(t.ex));
             CHECK(!memcmp(want, t.out, sizeof(want)), "room for %zu, round %d: another result", room, round);
         }
@@ -284,7 +284,7 @@ static void test_vram(void)
             CHECK(net_run(&t, WEIGHTS) < 0 && strstr(t.k.exec_error(t.ex), "vram is too small"), "\"%s\"",
                   t.k.exec_error(t.ex));
         CHECK((double)emu->most <= vram, "room for %zu: %zu bytes of %.0f were taken", room, emu->most, vram);
-        t.k.weight_use(&t.k, &use);
+        t.k.weight_stats(&t.k, &use);
         CHECK(use.bound == (int64_t)(WEIGHTS * one) && use.resident <= (int64_t)(room * one), "weights' bytes");
         CHECK(!room || (use.streamed > before.streamed) == (room < WEIGHTS), "room for %zu: %lld bytes streamed", room,
               (long long)(use.streamed - before.streamed));
