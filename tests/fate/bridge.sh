@@ -71,9 +71,10 @@ else
             -filter_complex "kling_bridge=$go:frames=2" -f null -
         sed -n 's/.*maxrss=\([0-9]*\)[Kk].*/\1/p' "$log"
     }
-    short=$(peak 1) long=$(peak 20)
+    # both long enough to fill the queues between ffmpeg's threads; 750 frames that pile up would be 330 MiB
+    short=$(peak 10) long=$(peak 40)
     if [ "${short:-0}" -gt 0 ] && [ "${long:-0}" -gt 0 ] && [ "$long" -lt $((short + 20000)) ]; then ok bridge_memory
-    else fail bridge_memory "$short KiB for 25 frames, $long KiB for 500"; fi
+    else fail bridge_memory "$short KiB for 250 frames, $long KiB for 1000"; fi
 fi
 
 # ---- what is refused
