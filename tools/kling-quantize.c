@@ -98,14 +98,16 @@ static bool is_float(KlFileDType t)
     return t == KL_FT_F32 || t == KL_FT_F16 || t == KL_FT_BF16;
 }
 
-/* The type for a matrix: what was asked for, or what its rows allow. */
+/* The type for a matrix: what was asked for, or what its rows allow; blocks of 256 give way to those of 32 as
+ * llama.cpp's converter does it. */
 static KlDType type_for(const Program *p, const KlTensor *t)
 {
+    const KlDType instead = p->o.type == KL_Q6_K ? KL_Q8_0 : p->o.type == KL_Q5_K ? KL_Q5_1 : KL_Q5_0;
     const int64_t K = t->shape[1];
 
     if (K % kl_dtype_block(p->o.type) == 0)
         return p->o.type;
-    return p->o.type == KL_Q4_K && K % kl_dtype_block(KL_Q8_0) == 0 ? KL_Q8_0 : KL_BF16;
+    return kl_dtype_block(p->o.type) == 256 && K % kl_dtype_block(instead) == 0 ? instead : KL_BF16;
 }
 
 static void plan_tensor(const Program *p, const KlTensor *t, Job *j)
@@ -463,8 +465,8 @@ static int usage(void)
             "usage: kling-quantize IN OUT --type TYPE [options]\n"
             "Stores the weights of a transformer or a text encoder in a smaller form.\n"
             "  IN                   a file, an index of shards, or a part's folder, in any form that kling reads\n"
-            "  --type TYPE          int8, fp8 (safetensors with scales), q8_0, q4_k (GGUF), or bf16, f16, f32\n"
-            "                       (GGUF when OUT ends in .gguf)\n"
+            "  --type TYPE          int8, fp8 (safetensors with scales); q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1,\n"
+            "                       q4_0 (GGUF); or bf16, f16, f32 (GGUF when OUT ends in .gguf)\n"
             "  --threads N          [one per core]\n"
             "  --quiet              no bar and no line per layer\n");
     return 2;
@@ -476,8 +478,9 @@ static int parse(Options *o, int argc, char **argv)
         const char *name;
         KlDType type;
     } types[] = {
-        { "int8", KL_I8 }, { "fp8", KL_F8_E4M3 }, { "q8_0", KL_Q8_0 }, { "q4_k", KL_Q4_K }, { "bf16", KL_BF16 },
-        { "f16", KL_F16 }, { "f32", KL_F32 },
+        { "int8", KL_I8 }, { "fp8", KL_F8_E4M3 }, { "q8_0", KL_Q8_0 }, { "q6_k", KL_Q6_K }, { "q5_k", KL_Q5_K },
+        { "q5_1", KL_Q5_1 }, { "q5_0", KL_Q5_0 }, { "q4_k", KL_Q4_K }, { "q4_1", KL_Q4_1 }, { "q4_0", KL_Q4_0 },
+        { "bf16", KL_BF16 }, { "f16", KL_F16 }, { "f32", KL_F32 },
     };
     bool typed = false;
     size_t len;

@@ -8,7 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#define SUB 32                          /* elements of a q4_k sub-block, 8 of which make a block */
+#define SUB 32                          /* elements of a sub-block of q4_k and q5_k, 8 of which make a block */
+#define SUB6 16                         /* of q6_k, 16 */
 
 static uint32_t bits_of(float x)
 {
@@ -78,6 +79,9 @@ static float get_f16(float x)           /* as it will be read */
     return h & 0x8000 ? -a : a;
 }
 
+static float larger(float a, float b) { return a > b ? a : b; }
+static float smaller(float a, float b) { return a < b ? a : b; }
+
 static float largest(const float *x, int64_t n)
 {
     float max = 0;
@@ -90,19 +94,57 @@ static float largest(const float *x, int64_t n)
 /* ggml's: the scale is the largest magnitude / 127, ties away from zero. */
 static void block_q8_0(uint8_t *out, const float *x)
 {
-    const float d = largest(x, 32) / 127, by = d > 0 ? 1 / d : 0;
+    const float d = largest(x, 32) / 127, by = d >= 0x1p-126f ? 1 / d : 0;
 
     put_f16(out, d);
     for (int i = 0; i < 32; i++)
         out[2 + i] = (uint8_t)(int8_t)roundf(x[i] * by);
 }
 
-/* -- q4_k: x = scale * q - min, q of 4 bits, scale and min of 6 bits per sub-block -- */
+/*
+ * q4_0 and q5_0, x = d * (q - half), where d brings the value of the largest magnitude to q = 0; q4_1 and q5_1,
+ * x = d * q + m. The bits are those of the gguf package.
+ */
+static void block_32(uint8_t *out, const float *x, int bits, int has_min)
+{
+    const int half = 1 << (bits - 1), top = 2 * half - 1;
+    uint8_t *p = out + (has_min ? 4 : 2), *qs = p + (bits == 5 ? 4 : 0);
+    float low = x[0], high = x[0], d, by;
+    uint32_t fifth = 0;
+
+    for (int i = 0; i < 32; i++) {
+        low = smaller(low, x[i]);
+        high = larger(high, x[i]);
+    }
+    if (!has_min) {                     /* of two alike the first */
+        float most = 0;
+
+        for (int i = 0; i < 32; i++)
+            most = fabsf(x[i]) > fabsf(most) ? x[i] : most;
+        d = most / (float)-half;
+    } else {
+        d = (high - low) / (float)top;
+    }
+    by = fabsf(d) >= 0x1p-126f ? 1 / d : 0;
+    put_f16(out, d);
+    if (has_min)
+        put_f16(out + 2, low);
+    memset(qs, 0, 16);
+    for (int i = 0; i < 32; i++) {
+        const float v = has_min ? (x[i] - low) * by + 0.5f : x[i] * by + ((float)half + 0.5f);
+        const uint32_t q = (uint32_t)smaller(larger(v, 0), (float)top);
+
+        qs[i % 16] |= (uint8_t)((q & 15) << i / 16 * 4);
+        fifth |= (q >> 4) << i;
+    }
+    if (bits == 5)
+        for (int i = 0; i < 4; i++)
+            p[i] = (uint8_t)(fifth >> 8 * i);
+}
+
+/* -- q4_k, q5_k: x = scale * q - min, q of 4 or 5 bits, scale and min of 6 bits per sub-block -- */
 
 #define LANES 8                         /* partial sums, for the compiler's vectors */
-
-static float larger(float a, float b) { return a > b ? a : b; }
-static float smaller(float a, float b) { return a < b ? a : b; }
 
 /* To the nearest whole number, |x| < 2^22. */
 static float nearest(float x) { return x + 0x1.8p23f - 0x1.8p23f; }
@@ -160,7 +202,8 @@ static void fit_line(const float *x, const float *weight, const float *q, float 
     *scale = larger(*scale, 0);
 }
 
-static void fit_sub_block(const float *x, float *scale, float *min)
+/* top: the largest q. */
+static void fit_sub_block(const float *x, float top, float *scale, float *min)
 {
     float weight[SUB], q[SUB], low = 0, high = x[0], norm = 0, best = INFINITY;
 
@@ -176,11 +219,11 @@ static void fit_sub_block(const float *x, float *scale, float *min)
     if (!(high > low))
         return;
     for (int step = -6; step <= 6; step++) {    /* a range a little wider or narrower than that of x */
-        const float by = (15 + 0.15f * (float)step) / (high - low);
+        const float by = top * (1 + 0.01f * (float)step) / (high - low);
         float s, m, e;
 
         for (int i = 0; i < SUB; i++)
-            q[i] = smaller(larger(nearest((x[i] - low) * by), 0), 15);
+            q[i] = smaller(larger(nearest((x[i] - low) * by), 0), top);
         fit_line(x, weight, q, &s, &m);
         e = fit_error(x, weight, q, s, m);
         if (e < best) {
@@ -191,13 +234,14 @@ static void fit_sub_block(const float *x, float *scale, float *min)
     }
 }
 
-static void block_q4_k(uint8_t *out, const float *x)
+static void block_k(uint8_t *out, const float *x, int bits)
 {
+    const float most = bits == 5 ? 31 : 15;
     float scale[8], min[8], top = 0, top_min = 0, d, dmin;
-    uint8_t ls[8], lm[8], *sc = out + 4, *qs = out + 16;
+    uint8_t ls[8], lm[8], *sc = out + 4, *qh = out + 16, *qs = qh + (bits == 5 ? 32 : 0);
 
     for (int j = 0; j < 8; j++) {
-        fit_sub_block(x + SUB * j, &scale[j], &min[j]);
+        fit_sub_block(x + SUB * j, most, &scale[j], &min[j]);
         top = larger(top, scale[j]);
         top_min = larger(top_min, min[j]);
     }
@@ -205,8 +249,7 @@ static void block_q4_k(uint8_t *out, const float *x)
     put_f16(out + 2, top_min / 63);
     d = get_f16(top / 63);
     dmin = get_f16(top_min / 63);
-    memset(sc, 0, 12);
-    memset(qs, 0, 128);
+    memset(sc, 0, (size_t)(qs - sc) + 128);
     for (int j = 0; j < 8; j++) {
         ls[j] = (uint8_t)(d > 0 ? fminf(rintf(scale[j] / d), 63) : 0);
         lm[j] = (uint8_t)(dmin > 0 ? fminf(rintf(min[j] / dmin), 63) : 0);
@@ -220,9 +263,67 @@ static void block_q4_k(uint8_t *out, const float *x)
         const float s = d * (float)ls[j], m = dmin * (float)lm[j];
 
         for (int i = 0; i < SUB; i++) {
-            const float q = s > 0 ? smaller(larger(nearest((x[SUB * j + i] + m) / s), 0), 15) : 0;
+            const unsigned q = s > 0 ? (unsigned)smaller(larger(nearest((x[SUB * j + i] + m) / s), 0), most) : 0;
 
-            qs[j / 2 * SUB + i] |= (uint8_t)((unsigned)q << j % 2 * 4);
+            qs[j / 2 * SUB + i] |= (uint8_t)((q & 15) << j % 2 * 4);
+            if (bits == 5)
+                qh[i] |= (uint8_t)(q >> 4 << j);
+        }
+    }
+}
+
+/* -- q6_k: x = scale * q, q of -32 .. 31, scale of 8 bits per sub-block -- */
+
+/* The scale, of either sign, that fits x best in least squares weighted by x^2: of several roundings of x to q, that
+ * whose q points most nearly along x. */
+static float fit_scale(const float *x)
+{
+    float most = 0, best = 0, scale = 0;
+
+    for (int i = 0; i < SUB6; i++)
+        most = fabsf(x[i]) > fabsf(most) ? x[i] : most;
+    if (fabsf(most) < 0x1p-100f)        /* squares would vanish */
+        return 0;
+    for (int step = -9; step <= 9; step++) {
+        const float by = -(32 + 0.1f * (float)step) / most;
+        float along = 0, square = 0;
+
+        for (int i = 0; i < SUB6; i++) {
+            const float q = smaller(larger(nearest(x[i] * by), -32), 31), u = x[i] / most, w = u * u;
+
+            along += w * u * q;
+            square += w * q * q;
+        }
+        if (square > 0 && along * along > best * square) {
+            best = along * along / square;
+            scale = most * (along / square);
+        }
+    }
+    return scale;
+}
+
+static void block_q6_k(uint8_t *out, const float *x)
+{
+    float scale[16], top = 0, d;
+
+    for (int j = 0; j < 16; j++) {
+        scale[j] = fit_scale(x + SUB6 * j);
+        top = fabsf(scale[j]) > fabsf(top) ? scale[j] : top;
+    }
+    memset(out, 0, 208);
+    put_f16(out + 208, top / -128);
+    d = get_f16(top / -128);
+    for (int j = 0; j < 16; j++) {
+        const float by = d != 0 ? smaller(larger(nearest(scale[j] / d), -128), 127) : 0, s = d * by;
+        uint8_t *ql = out + j / 8 * 64 + j / 2 % 2 * 32 + j % 2 * 16, *qh = out + 128 + j / 8 * 32 + j % 2 * 16;
+
+        out[192 + j] = (uint8_t)(int8_t)by;
+        for (int i = 0; i < SUB6; i++) {
+            const float v = s != 0 ? smaller(larger(nearest(x[SUB6 * j + i] / s), -32), 31) : 0;
+            const unsigned q = (unsigned)((int)v + 32);
+
+            ql[i] |= (uint8_t)((q & 15) << j / 4 % 2 * 4);
+            qh[i] |= (uint8_t)(q >> 4 << j / 2 % 4 * 2);
         }
     }
 }
@@ -264,9 +365,24 @@ void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float sca
         for (int64_t i = 0; i < n; i += 32, out += 34)
             block_q8_0(out, x + i);
         break;
+    case KL_Q5_1:
+    case KL_Q5_0:
+    case KL_Q4_1:
+    case KL_Q4_0:
+        for (int64_t i = 0; i < n; i += 32, out += kl_dtype_info(to)->bytes)
+            block_32(out, x + i, to == KL_Q5_1 || to == KL_Q5_0 ? 5 : 4, to == KL_Q5_1 || to == KL_Q4_1);
+        break;
+    case KL_Q6_K:
+        for (int64_t i = 0; i < n; i += 256, out += 210)
+            block_q6_k(out, x + i);
+        break;
+    case KL_Q5_K:
+        for (int64_t i = 0; i < n; i += 256, out += 176)
+            block_k(out, x + i, 5);
+        break;
     case KL_Q4_K:
         for (int64_t i = 0; i < n; i += 256, out += 144)
-            block_q4_k(out, x + i);
+            block_k(out, x + i, 4);
         break;
     default:
         break;

@@ -18,8 +18,8 @@ uint16_t quantize_f16(float x);
 uint16_t quantize_bf16(float x);
 uint8_t  quantize_e4m3(float x);
 
-/** out = n elements of x in `to`: f32, f16, bf16, or q8_0 and q4_k, for which n is a multiple of the block; fp8 and
- *  int8 as x / scale. */
+/** out = n elements of x in `to`: f32, f16, bf16; fp8 and int8 as x / scale; or a GGUF type from q8_0 to q4_0, for
+ *  which n is a multiple of the block. */
 void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float scale);
 
 /** The scale of values up to max: max / 448 for fp8, max / 127 for int8; 1 when max is 0 or the dtype has none. */

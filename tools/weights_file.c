@@ -88,8 +88,14 @@ static unsigned gguf_type(KlFileDType t)
 {
     switch (t) {
     case KL_FT_F16:  return 1;
+    case KL_FT_Q4_0: return 2;
+    case KL_FT_Q4_1: return 3;
+    case KL_FT_Q5_0: return 6;
+    case KL_FT_Q5_1: return 7;
     case KL_FT_Q8_0: return 8;
     case KL_FT_Q4_K: return 12;
+    case KL_FT_Q5_K: return 13;
+    case KL_FT_Q6_K: return 14;
     case KL_FT_I8:   return 24;
     case KL_FT_I16:  return 25;
     case KL_FT_I32:  return 26;

@@ -2,7 +2,8 @@
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Blocks are random bytes, but for their half-float scales (and minima): those go through a list that can hurt.
+# Blocks to read are random bytes, but for their half-float scales (and minima): those go through a list that can hurt.
+# Blocks that are written, where the package can, are made of values with zeros, ties and outliers among them.
 import os
 import warnings
 
@@ -46,6 +47,14 @@ def main():
         out[f"{name.lower()}.blocks"] = data.reshape(-1)
         out[f"{name.lower()}.values"] = gguf.quants.dequantize(data, GGMLQuantizationType[name]).reshape(-1)
         assert out[f"{name.lower()}.values"].dtype == np.float32
+    x = rng.standard_normal((24, 32)).astype(np.float32) * np.exp2(rng.integers(-12, 12, (24, 1))).astype(np.float32)
+    x[0], x[1], x[2, 1:], x[3], x[4, 5] = 0, 0.75, 0, np.arange(-16, 16) / 8, 3e4
+    x[5, 3] = -x[5, 7]                  # the largest magnitudes are alike
+    x[5, [3, 7]] *= 9
+    x[6] = np.abs(x[6])
+    out["made.values"] = x.reshape(-1)
+    for name in ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"):
+        out[f"{name.lower()}.made"] = gguf.quants.quantize(x, GGMLQuantizationType[name]).reshape(-1)
     every = torch.arange(256, dtype=torch.uint8)
     for name, dtype in (("f8_e4m3", torch.float8_e4m3fn), ("f8_e5m2", torch.float8_e5m2)):
         out[f"{name}.blocks"] = every.numpy()

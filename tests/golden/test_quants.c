@@ -1,10 +1,12 @@
 /*
  * Stored forms of weights against the gguf package and torch (gen_quants.py): the same bits, but for which NaN a NaN
- * is.
+ * is. And the other way, what kling-quantize makes.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "golden.h"
+
+#include "tools/quantize.h"
 
 static KlDiag diag;
 static KlWeights *golden;
@@ -55,6 +57,22 @@ static void test_format(KlDType dtype)
     }
 }
 
+/* What kling-quantize writes is what the package makes of the same values. */
+static void test_made(KlDType dtype, const KlTensor *made)
+{
+    const KlTensor *x = kl_weights_find(golden, "made.values");
+    const size_t bytes = made->bytes;
+    uint8_t *out = malloc(bytes);
+    size_t bad = 0;
+
+    REQUIRE(out && x && kl_dtype_bytes(dtype, x->shape[0]) == bytes, "memory");
+    quantize_row(out, x->data, x->shape[0], dtype, 1);
+    while (bad < bytes && out[bad] == ((const uint8_t *)made->data)[bad])
+        bad++;
+    CHECK(bad == bytes, "byte %zu of %zu is %d, not %d", bad, bytes, out[bad], ((const uint8_t *)made->data)[bad]);
+    free(out);
+}
+
 int main(void)
 {
     if (kl_weights_open(&diag, &golden, "tests/golden/data/quants.safetensors") < 0) {
@@ -68,12 +86,17 @@ int main(void)
     if (!n_tables)
         return check_exit();
     for (int dtype = KL_F8_E4M3; dtype < KL_DTYPE_NB; dtype++) {
+        const KlTensor *made;
         char name[64];
 
         if (dtype == KL_I8)
             continue;
         snprintf(name, sizeof(name), "quants %s", kl_dtype_info(dtype)->name);
         NAMED(name, test_format(dtype));
+        snprintf(name, sizeof(name), "%s.made", kl_dtype_info(dtype)->name);
+        made = kl_weights_find(golden, name);
+        if (made)
+            NAMED(name, test_made(dtype, made));
     }
     golden_tables_close(tables, n_tables);
     kl_weights_close(&golden);

@@ -8,7 +8,11 @@
  * whose rms is a / sqrt(3), with steps of s, whose rounding has an rms of s / sqrt(12):
  *     int8, Q8_0   s = 2a / 254                  0.0039
  *     fp8 E4M3     half a step is at most 1/16 of a value, so an rms below 0.0361
- *     Q4_K         s = 2a / 15                   0.0667; scales of 6 bits are off by 1/126 at most
+ *     Q6_K         s = 2a / 63                   0.0159; scales of 8 bits
+ *     Q5_K, Q5_1   s = 2a / 31                   0.0323; scales of 6 bits are off by 1/126 at most
+ *     Q4_K, Q4_1   s = 2a / 15                   0.0667
+ *     Q5_0, Q4_0   s = 2a / 32, 2a / 16          0.0313, 0.0625; of values beside the largest, the 64th or 32nd that is
+ *                                                more than half a step beyond the last is off by up to s
  */
 #include <dirent.h>
 #include <errno.h>
@@ -95,7 +99,13 @@ static const struct {
     { "int8", KL_FT_I8,      0.001, 0.0042 },
     { "fp8",  KL_FT_F8_E4M3, 0.01,  0.0361 },
     { "q8_0", KL_FT_Q8_0,    0.001, 0.0042 },
+    { "q6_k", KL_FT_Q6_K,    0.005, 0.018 },
+    { "q5_k", KL_FT_Q5_K,    0.01,  0.035 },
+    { "q5_1", KL_FT_Q5_1,    0.01,  0.033 },
+    { "q5_0", KL_FT_Q5_0,    0.01,  0.035 },
     { "q4_k", KL_FT_Q4_K,    0.01,  0.07 },
+    { "q4_1", KL_FT_Q4_1,    0.01,  0.068 },
+    { "q4_0", KL_FT_Q4_0,    0.01,  0.07 },
 };
 
 static void test_type(size_t i, KlPart part)
@@ -272,8 +282,33 @@ static void test_refused(void)
           "a LoRA");
     CHECK(quantize(path("@transformer"), "none/a", "q8_0") && !shell("grep -q 'cannot write' '%s/log'", dir),
           "a folder that is not there");
-    CHECK(WEXITSTATUS(quantize(path("@transformer"), "r/a", "q5_k")) == 2, "an unknown type");
+    CHECK(WEXITSTATUS(quantize(path("@transformer"), "r/a", "q3_k")) == 2, "an unknown type");
     CHECK(!files_in(path("r")), "something is left");
+}
+
+/* Rows that blocks of 256 do not fit get blocks of 32 with about as many bits. */
+static void test_narrow(void)
+{
+    static const struct {
+        const char *type;
+        KlFileDType dtype;
+    } falls[] = { { "q6_k", KL_FT_Q8_0 }, { "q5_k", KL_FT_Q5_1 }, { "q4_k", KL_FT_Q5_0 } };
+    const char *narrow = synthetic_model_path("tiny");  /* `model` is this from now on */
+    char in[512];
+
+    REQUIRE(narrow, "no model");
+    snprintf(in, sizeof(in), "%s/transformer", narrow);
+    for (size_t i = 0; i < KL_ARRAY_LEN(falls); i++) {
+        KlWeights *w;
+        const KlTensor *t;
+
+        REQUIRE(!quantize(in, "narrow", falls[i].type), "kling-quantize failed");
+        w = open_part(path("narrow"), KL_PART_DIT);
+        t = w ? kl_weights_find(w, "blocks.0.ffn.net.2.weight") : NULL;
+        CHECK(t && t->shape[1] % 256 && t->dtype == falls[i].dtype, "%s became %s", falls[i].type,
+              t ? kl_file_dtype_name(t->dtype) : "nothing");
+        kl_weights_close(&w);
+    }
 }
 
 /* Ended as soon as it has begun to write: again and again, since it may be done first. */
@@ -335,6 +370,7 @@ int main(void)
     }
     RUN(test_refused);
     RUN(test_interrupted);
+    RUN(test_narrow);
     scratch_close();
     return check_exit();
 }
