@@ -79,7 +79,7 @@ static void attention(KlExec *ex, const KlAttention *p)
         return;
     KL_ON_DEVICE(p->q), KL_ON_DEVICE(p->k), KL_ON_DEVICE(p->v), KL_ON_DEVICE(p->out), KL_ON_DEVICE(p->key_bias);
     KL_ON_DEVICE(p->rel_bias);
-    if (ex->precision != KL_PREC_F32 && kl_cuda_attention_mma(ex, p))
+    if (ex->precision != KL_PREC_F32 && (kl_cuda_attention_wgmma(ex, p) || kl_cuda_attention_mma(ex, p)))
         return;
     if (p->E <= 128)
         KL_LAUNCH(ex, plain_kernel<4>, grid, dim3(THREADS), 0, *p);
@@ -91,7 +91,10 @@ static void attention(KlExec *ex, const KlAttention *p)
 
 static size_t attention_scratch(const KlExec *ex, int64_t Sq, int64_t Sk, int H, int E)
 {
-    return ex->precision == KL_PREC_F32 ? 0 : kl_cuda_attention_mma_scratch(Sq, Sk, H, E);
+    const size_t mma = kl_cuda_attention_mma_scratch(Sq, Sk, H, E);
+    const size_t wgmma = kl_cuda_has_wgmma(ex) ? kl_cuda_attention_wgmma_scratch(Sq, Sk, H, E) : 0;
+
+    return ex->precision == KL_PREC_F32 ? 0 : mma > wgmma ? mma : wgmma;
 }
 
 void kl_cuda_init_attention(KlKernels *k)

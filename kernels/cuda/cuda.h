@@ -150,6 +150,10 @@ void kl_cuda_init_conv(KlKernels *k);
 /* Attention in bf16 (attention_mma.cu): false when the shape is not for it or the scratch is too small. */
 bool kl_cuda_attention_mma(KlExec *ex, const KlAttention *p);
 size_t kl_cuda_attention_mma_scratch(int64_t Sq, int64_t Sk, int H, int E);
+/* The same for sm_90a (attention_wgmma.cu): heads up to 128, no relative biases. 0 bytes where the head is too large. */
+bool kl_cuda_has_wgmma(const KlExec *ex);
+bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *p);
+size_t kl_cuda_attention_wgmma_scratch(int64_t Sq, int64_t Sk, int H, int E);
 /* Convolution in bf16 (conv_mma.cu). */
 struct KlConv;
 bool kl_cuda_conv_mma(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual);

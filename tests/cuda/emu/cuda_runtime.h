@@ -56,6 +56,8 @@ const EmuPlace &emu_place();
 void __syncthreads();
 /** All 32 lanes of the warp arrive, each with its arguments; the last one runs fn over them, then all go on. */
 void emu_warp(void *arg, void (*fn)(void *const *args));
+/** The thread goes on once ready(arg); others run meanwhile. */
+void emu_wait(bool (*ready)(const void *arg), const void *arg);
 void emu_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /** The launch's dynamic shared memory, NaN at the start of each block. */
 char *emu_shared();

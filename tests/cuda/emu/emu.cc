@@ -5,6 +5,7 @@
  */
 #include "cuda_runtime.h"
 #include "emu_device.h"
+#include "emu_hopper.h"
 
 #include <algorithm>
 #include <cstdarg>
@@ -253,7 +254,9 @@ struct Fiber {
     void *sp;                           /* saved by switch_to */
     char *stack;
     EmuPlace place;
-    enum { READY, AT_BARRIER, AT_WARP, DONE } state;
+    enum { READY, AT_BARRIER, AT_WARP, WAITS, DONE } state;
+    bool (*ready)(const void *arg);     /* what it waits for */
+    const void *ready_arg;
     EmuCopies copies;
 };
 
@@ -350,6 +353,18 @@ void __syncthreads()
     yield();
 }
 
+void emu_wait(bool (*ready)(const void *), const void *arg)
+{
+    Fiber *f = &block->fiber[block->current];
+
+    if (ready(arg))
+        return;
+    f->ready = ready;
+    f->ready_arg = arg;
+    f->state = Fiber::WAITS;
+    yield();
+}
+
 void emu_warp(void *arg, void (*fn)(void *const *))
 {
     Block *b = block;
@@ -384,17 +399,22 @@ static void run_block(Block *b)
     }
     for (Warp &w : b->warp)
         w.arrived = 0;
+    emu_hopper_begin(n / 32);
     while (b->left) {
         bool ran = false;
 
         for (int i = 0; i < n; i++) {
-            if (b->fiber[i].state != Fiber::READY)
+            Fiber *f = &b->fiber[i];
+
+            if (f->state == Fiber::WAITS && f->ready(f->ready_arg))
+                f->state = Fiber::READY;
+            if (f->state != Fiber::READY)
                 continue;
             b->current = i;
             ran = true;
-            emu_switch(&b->scheduler, b->fiber[i].sp);
+            emu_switch(&b->scheduler, f->sp);
         }
-        if (ran)
+        if (ran || emu_hopper_copy())
             continue;
         if (b->at_barrier != b->left)
             emu_fail("%s: %d of %d threads wait where the others never come", b->name, b->at_barrier, b->left);
@@ -403,6 +423,7 @@ static void run_block(Block *b)
             if (f.state == Fiber::AT_BARRIER)
                 f.state = Fiber::READY;
     }
+    emu_hopper_end(b->name);
 }
 
 static thread_local std::vector<char *> stacks;

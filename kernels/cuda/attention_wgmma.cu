@@ -1,0 +1,368 @@
+/*
+ * Flash attention in bf16 for sm_90a: products of warpgroups, operands by bulk copies.
+ * Copyright (c) 2026 the kling for FFmpeg developers
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * q, k and v are rounded to bf16 in scratch as the panels that hopper.cuh
+ * describes, so that a tile is one run of bytes there and arrives by one bulk
+ * copy, ready for wgmma: [H][tiles][EP / 64][rows of the tile][64], zeros
+ * behind E and behind the last row. EP is 64 or 128.
+ *
+ * A block has BM = 128 queries of one head. Its first warpgroup only copies;
+ * each of the two others owns 64 queries and keeps scores, maxima, sums and
+ * the output in registers, in f32. While the tensor cores take the scores of a
+ * tile and the weighted values of the tile before, the other warpgroup
+ * computes its weights: they take turns at the tensor cores (T. Dao et al.,
+ * "FlashAttention-3", 2024). Weights are rounded to bf16, their sum is not.
+ */
+#include "cuda.h"
+#include "hopper.cuh"
+
+#define LOG2E 1.4426950408889634f
+#define BM 128                          /* queries of a block, 64 of a warpgroup */
+#define BN 128                          /* keys of a tile */
+#define STAGES 2
+#define GROUP 128                       /* threads of a warpgroup */
+#define THREADS (3 * GROUP)
+#define WARPS 8                         /* that compute */
+
+struct Flash {
+    const uint16_t *q, *k, *v;
+    float *out;
+    int64_t ldo, Sq, Sk;
+    int E;
+    float scale;                        /* of the scores, times log2(e); > 0 */
+    const float *key_bias;              /* [Sk] or NULL */
+    float bias_by;                      /* brings it to the scores before they are scaled */
+};
+
+/* -- to panels -- */
+
+#define PACK_THREADS 256
+
+/* A thread writes 16 bytes. ROWS of a tile. */
+template<int ROWS> static __global__ void __launch_bounds__(PACK_THREADS)
+panels_kernel(uint4 *out, const float *x, int64_t ldx, int64_t S, int64_t tiles, int H, int E, int EP)
+{
+    const int64_t i = (int64_t)blockIdx.x * PACK_THREADS + threadIdx.x, pieces = EP / 8, row = i / pieces;
+    const int64_t s = row / H, tile = s / ROWS;
+    const int h = (int)(row - s * H), piece = (int)(i - row * pieces), r = (int)(s - tile * ROWS), e0 = piece * 8;
+    uint32_t v[4];
+
+    if (tile >= tiles)
+        return;
+    x += s * ldx + (int64_t)h * E + e0;
+    for (int n = 0; n < 4; n++) {
+        const bool some = s < S && e0 + 2 * n < E, both = s < S && e0 + 2 * n + 1 < E;
+
+        v[n] = kl_bf16x2(some ? x[2 * n] : 0, both ? x[2 * n + 1] : 0);
+    }
+    out[(((h * tiles + tile) * (EP / 64) + piece / 8) * ROWS + r) * 8 + (piece % 8 ^ r % 8)] =
+        make_uint4(v[0], v[1], v[2], v[3]);
+}
+
+template<int ROWS> static void panels(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t S, int64_t tiles,
+                                      int H, int E, int EP)
+{
+    KL_LAUNCH(ex, panels_kernel<ROWS>, dim3(kl_blocks(tiles * ROWS * H * (EP / 8), PACK_THREADS)), dim3(PACK_THREADS),
+              0, (uint4 *)out, x, ldx, S, tiles, H, E, EP);
+}
+
+/* -- the kernel -- */
+
+struct Barriers {
+    uint64_t q, k[STAGES], v[STAGES], k_free[STAGES], v_free[STAGES];
+};
+
+#define TILE(rows, EP) ((uint32_t)(rows) * (EP) * 2)     /* bytes */
+
+#ifdef KL_HOPPER
+/* One thread: all tiles, each as soon as its stage is free. */
+template<int EP> static __device__ __forceinline__ void copy_tiles(const Flash &p, uint8_t *q, uint8_t *k, uint8_t *v,
+                                                                   Barriers *bar)
+{
+    const int64_t tiles = (p.Sk + BN - 1) / BN, h = blockIdx.y;
+    const uint16_t *gk = p.k + h * tiles * BN * EP, *gv = p.v + h * tiles * BN * EP;
+
+    kl_bar_expect(&bar->q, TILE(BM, EP));
+    kl_bulk_copy(q, p.q + (h * gridDim.x + blockIdx.x) * BM * EP, TILE(BM, EP), &bar->q);
+    for (int64_t j = 0; j < tiles; j++) {
+        const int st = (int)(j % STAGES);
+        const uint32_t before = (uint32_t)(j / STAGES + 1) & 1;
+
+        kl_bar_wait(&bar->k_free[st], before);
+        kl_bar_expect(&bar->k[st], TILE(BN, EP));
+        kl_bulk_copy(k + st * TILE(BN, EP), gk + j * BN * EP, TILE(BN, EP), &bar->k[st]);
+        kl_bar_wait(&bar->v_free[st], before);
+        kl_bar_expect(&bar->v[st], TILE(BN, EP));
+        kl_bulk_copy(v + st * TILE(BN, EP), gv + j * BN * EP, TILE(BN, EP), &bar->v[st]);
+    }
+}
+
+/* s = q k^T, under way. q, k: addresses of panels of 64 and BN rows. */
+template<int EP> static __device__ __forceinline__ void score_tile(float (&s)[BN / 8][4], uint32_t q, uint32_t k)
+{
+#pragma unroll
+    for (int e = 0; e < EP; e += 16)
+        kl_wgmma_rows(s, kl_panel_desc(q + e / 64 * BM * 128 + e % 64 * 2, 16),
+                      kl_panel_desc(k + e / 64 * BN * 128 + e % 64 * 2, 16), e > 0);
+}
+
+/* o += weights v, under way. */
+template<int EP> static __device__ __forceinline__ void weigh_tile(float (&o)[EP / 8][4],
+                                                                   const uint32_t (&w)[BN / 16][4], uint32_t v)
+{
+#pragma unroll
+    for (int j = 0; j < BN / 16; j++)
+        kl_wgmma_columns(o, w[j], kl_panel_desc(v + j * 16 * 128, BN * 128));
+}
+
+static __device__ __forceinline__ float quad_max(float v)
+{
+    v = fmaxf(v, __shfl_xor_sync(KL_FULL, v, 1));
+    return fmaxf(v, __shfl_xor_sync(KL_FULL, v, 2));
+}
+
+static __device__ __forceinline__ float quad_sum(float v)
+{
+    v += __shfl_xor_sync(KL_FULL, v, 1);
+    return v + __shfl_xor_sync(KL_FULL, v, 2);
+}
+
+/* Biases of the tile at j0; keys that do not exist are masked. */
+template<bool BIAS> static __device__ __forceinline__ void finish_scores(const Flash &p, float (&s)[BN / 8][4],
+                                                                         int64_t j0)
+{
+    const int lane = (int)threadIdx.x % 32, keys = p.Sk - j0 < BN ? (int)(p.Sk - j0) : BN;
+
+    if (!BIAS && keys == BN)
+        return;
+#pragma unroll
+    for (int n = 0; n < BN / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            const int j = n * 8 + lane % 4 * 2 + e;
+            const float b = j >= keys ? -INFINITY : BIAS ? p.key_bias[j0 + j] * p.bias_by : 0;
+
+            s[n][e] += b;
+            s[n][e + 2] += b;
+        }
+}
+
+/* Scores to weights against the new maxima; keep: what brings earlier sums to them. */
+static __device__ __forceinline__ void soften(float (&s)[BN / 8][4], float max[2], float sum[2], float keep[2],
+                                              float scale)
+{
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float top = max[r], base, add = 0;
+
+#pragma unroll
+        for (int n = 0; n < BN / 8; n++)
+            top = fmaxf(top, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
+        top = quad_max(top);
+        base = top == -INFINITY ? 0 : top * scale;      /* -inf scores: weights of 0, not NaN */
+        keep[r] = kl_exp2(max[r] * scale - base);
+        max[r] = top;
+#pragma unroll
+        for (int n = 0; n < BN / 8; n++)
+#pragma unroll
+            for (int e = 2 * r; e < 2 * r + 2; e++) {
+                s[n][e] = kl_exp2(s[n][e] * scale - base);
+                add += s[n][e];
+            }
+        sum[r] = sum[r] * keep[r] + add;
+    }
+}
+
+static __device__ __forceinline__ void round_weights(uint32_t (&w)[BN / 16][4], const float (&s)[BN / 8][4])
+{
+#pragma unroll
+    for (int j = 0; j < BN / 16; j++) {
+        w[j][0] = kl_bf16x2(s[2 * j][0], s[2 * j][1]);
+        w[j][1] = kl_bf16x2(s[2 * j][2], s[2 * j][3]);
+        w[j][2] = kl_bf16x2(s[2 * j + 1][0], s[2 * j + 1][1]);
+        w[j][3] = kl_bf16x2(s[2 * j + 1][2], s[2 * j + 1][3]);
+    }
+}
+
+/* A warp has done with a stage. Each warp says so: a wait for wgmma is the warp's own. */
+static __device__ __forceinline__ void release(uint64_t *bar)
+{
+    if (threadIdx.x % 32 == 0)
+        kl_bar_arrive(bar);
+}
+
+/* Of 64 queries, those that are there. */
+template<int EP> static __device__ __forceinline__ void write_out(const Flash &p, int g, const float (&o)[EP / 8][4],
+                                                                  const float sum[2])
+{
+    const int warp = (int)threadIdx.x % GROUP / 32, lane = (int)threadIdx.x % 32;
+
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const int64_t i = (int64_t)blockIdx.x * BM + g * 64 + warp * 16 + lane / 4 + r * 8;
+        const float total = quad_sum(sum[r]);
+
+        if (i >= p.Sq)
+            continue;
+#pragma unroll
+        for (int n = 0; n < EP / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const int at = n * 8 + lane % 4 * 2 + e;
+
+                if (at < p.E)
+                    p.out[i * p.ldo + (int64_t)blockIdx.y * p.E + at] = o[n][2 * r + e] / total;
+            }
+    }
+}
+
+/* A computing warpgroup, number g: 64 queries. */
+template<int EP, bool BIAS> static __device__ __forceinline__ void
+attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile, Barriers *bar)
+{
+    const int64_t tiles = (p.Sk + BN - 1) / BN;
+    const uint32_t q = kl_shared_address(q_tile) + g * 64 * 128, k = kl_shared_address(k_tile);
+    const uint32_t v = kl_shared_address(v_tile);
+    float s[BN / 8][4] = {}, o[EP / 8][4] = {}, max[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 }, keep[2];
+    uint32_t w[BN / 16][4];
+
+    if (g)
+        kl_named_arrive(1, 2 * GROUP);  /* the first one begins */
+    kl_bar_wait(&bar->q, 0);
+    kl_bar_wait(&bar->k[0], 0);
+    kl_wgmma_begin();
+    score_tile<EP>(s, q, k);
+    kl_wgmma_commit();
+    kl_wgmma_wait<0>();
+    kl_wgmma_touch(s);
+    release(&bar->k_free[0]);
+    finish_scores<BIAS>(p, s, 0);
+    soften(s, max, sum, keep, p.scale);
+    round_weights(w, s);
+    for (int64_t j = 1; j < tiles; j++) {
+        const int st = (int)(j % STAGES), last = (int)((j - 1) % STAGES);
+
+        kl_bar_wait(&bar->k[st], (uint32_t)(j / STAGES) & 1);
+        kl_named_wait(1 + g, 2 * GROUP);
+        kl_wgmma_touch(s);
+        kl_wgmma_touch(o);
+        kl_wgmma_begin();
+        score_tile<EP>(s, q, k + st * TILE(BN, EP));
+        kl_wgmma_commit();
+        kl_bar_wait(&bar->v[last], (uint32_t)((j - 1) / STAGES) & 1);
+        weigh_tile<EP>(o, w, v + last * TILE(BN, EP));
+        kl_wgmma_commit();
+        kl_named_arrive(2 - g, 2 * GROUP);
+        kl_wgmma_wait<1>();
+        kl_wgmma_touch(s);
+        release(&bar->k_free[st]);
+        finish_scores<BIAS>(p, s, j * BN);
+        soften(s, max, sum, keep, p.scale);
+        kl_wgmma_wait<0>();
+        kl_wgmma_touch(o);
+        release(&bar->v_free[last]);
+#pragma unroll
+        for (int n = 0; n < EP / 8; n++) {
+            o[n][0] *= keep[0];
+            o[n][1] *= keep[0];
+            o[n][2] *= keep[1];
+            o[n][3] *= keep[1];
+        }
+        round_weights(w, s);
+    }
+    if (!g)
+        kl_named_wait(1, 2 * GROUP);    /* the other's last word, so that no barrier is left half full */
+    kl_bar_wait(&bar->v[(tiles - 1) % STAGES], (uint32_t)((tiles - 1) / STAGES) & 1);
+    kl_wgmma_touch(o);
+    kl_wgmma_begin();
+    weigh_tile<EP>(o, w, v + (uint32_t)((tiles - 1) % STAGES) * TILE(BN, EP));
+    kl_wgmma_commit();
+    kl_wgmma_wait<0>();
+    kl_wgmma_touch(o);
+    write_out<EP>(p, g, o, sum);
+}
+#endif
+
+template<int EP, bool BIAS> static __global__ void __launch_bounds__(THREADS, 1) wgmma_kernel(Flash p)
+{
+#ifdef KL_HOPPER
+    __shared__ Barriers bar;
+
+    KL_SHARED(uint8_t, shared);
+    /* panels begin at multiples of 1024: swizzling goes by addresses */
+    uint8_t *q = shared + (-kl_shared_address(shared) & 1023), *k = q + TILE(BM, EP), *v = k + STAGES * TILE(BN, EP);
+
+    if (threadIdx.x == 0) {
+        kl_bar_init(&bar.q, 1);
+        for (int i = 0; i < STAGES; i++) {
+            kl_bar_init(&bar.k[i], 1);
+            kl_bar_init(&bar.v[i], 1);
+            kl_bar_init(&bar.k_free[i], WARPS);
+            kl_bar_init(&bar.v_free[i], WARPS);
+        }
+        kl_bar_init_done();
+    }
+    __syncthreads();
+    if (threadIdx.x < GROUP) {
+        kl_registers_fewer<24>();
+        if (threadIdx.x == 0)
+            copy_tiles<EP>(p, q, k, v, &bar);
+    } else {
+        kl_registers_more<240>();
+        attend<EP, BIAS>(p, (int)threadIdx.x / GROUP - 1, q, k, v, &bar);
+    }
+#endif
+}
+
+/* -- the host's side -- */
+
+static int padded(int E) { return E <= 64 ? 64 : 128; }
+
+static size_t shared_bytes(int EP) { return TILE(BM, EP) + 2 * STAGES * TILE(BN, EP) + 1024; }
+
+bool kl_cuda_has_wgmma(const KlExec *ex)
+{
+    const char *without = getenv("KLING_CUDA_NO_WGMMA");
+
+    return ex->st->prop.major == 9 && !(without && *without && strcmp(without, "0"));
+}
+
+size_t kl_cuda_attention_wgmma_scratch(int64_t Sq, int64_t Sk, int H, int E)
+{
+    if (E > 128)
+        return 0;
+    return (size_t)(kl_ceil_div(Sq, BM) * BM + 2 * kl_ceil_div(Sk, BN) * BN) * (size_t)H * (size_t)padded(E) * 2;
+}
+
+template<int EP, bool BIAS> static void launch(KlExec *ex, const Flash *p, int H)
+{
+    if (!KL_CUDA(ex, cudaFuncSetAttribute((const void *)wgmma_kernel<EP, BIAS>,
+                                          cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes(EP))))
+        return;
+    KL_LAUNCH(ex, (wgmma_kernel<EP, BIAS>), dim3(kl_blocks(p->Sq, BM), (unsigned)H), dim3(THREADS), shared_bytes(EP),
+              *p);
+}
+
+bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *a)
+{
+    const int EP = padded(a->E);
+    const int64_t q_tiles = kl_ceil_div(a->Sq, BM), tiles = kl_ceil_div(a->Sk, BN);
+    uint16_t *q = (uint16_t *)ex->scratch, *k = q + q_tiles * BM * a->H * EP, *v = k + tiles * BN * a->H * EP;
+    const Flash p = { q, k, v, a->out, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias,
+                      1 / a->scale };
+
+    if (!kl_cuda_has_wgmma(ex) || a->E > 128 || a->H > 65535 || a->rel_bias || !(a->scale > 0) ||
+        shared_bytes(EP) > ex->st->prop.sharedMemPerBlockOptin ||
+        ex->scratch_bytes < kl_cuda_attention_wgmma_scratch(a->Sq, a->Sk, a->H, a->E))
+        return false;
+    panels<BM>(ex, q, a->q, a->ldq, a->Sq, q_tiles, a->H, a->E, EP);
+    panels<BN>(ex, k, a->k, a->ldk, a->Sk, tiles, a->H, a->E, EP);
+    panels<BN>(ex, v, a->v, a->ldv, a->Sk, tiles, a->H, a->E, EP);
+    if (EP == 64)
+        (a->key_bias ? launch<64, true> : launch<64, false>)(ex, &p, a->H);
+    else
+        (a->key_bias ? launch<128, true> : launch<128, false>)(ex, &p, a->H);
+    return true;
+}
