@@ -5,7 +5,7 @@
  *
  * q, k and v are rounded to bf16 in scratch as the panels that hopper.cuh
  * describes, so that a tile is one run of bytes there and arrives by one bulk
- * copy, ready for wgmma: [H][tiles][EP / 64][rows of the tile][64], zeros
+ * copy, ready for wgmma: [H][tiles][EP / 64][rows of a tile][64], zeros
  * behind E and behind the last row. EP is 64 or 128.
  *
  * A block has BM = 128 queries of one head. Its first warpgroup only copies;
@@ -20,7 +20,6 @@
 
 #define LOG2E 1.4426950408889634f
 #define BM 128                          /* queries of a block, 64 of a warpgroup */
-#define BN 128                          /* keys of a tile */
 #define STAGES 2
 #define GROUP 128                       /* threads of a warpgroup */
 #define THREADS (3 * GROUP)
@@ -40,13 +39,13 @@ struct Flash {
 
 #define PACK_THREADS 256
 
-/* A thread writes 16 bytes. ROWS of a tile. */
-template<int ROWS> static __global__ void __launch_bounds__(PACK_THREADS)
-panels_kernel(uint4 *out, const float *x, int64_t ldx, int64_t S, int64_t tiles, int H, int E, int EP)
+/* A thread writes 16 bytes. */
+static __global__ void __launch_bounds__(PACK_THREADS)
+panels_kernel(uint4 *out, const float *x, int64_t ldx, int64_t S, int64_t tiles, int rows, int H, int E, int EP)
 {
     const int64_t i = (int64_t)blockIdx.x * PACK_THREADS + threadIdx.x, pieces = EP / 8, row = i / pieces;
-    const int64_t s = row / H, tile = s / ROWS;
-    const int h = (int)(row - s * H), piece = (int)(i - row * pieces), r = (int)(s - tile * ROWS), e0 = piece * 8;
+    const int64_t s = row / H, tile = s / rows;
+    const int h = (int)(row - s * H), piece = (int)(i - row * pieces), r = (int)(s - tile * rows), e0 = piece * 8;
     uint32_t v[4];
 
     if (tile >= tiles)
@@ -57,18 +56,21 @@ panels_kernel(uint4 *out, const float *x, int64_t ldx, int64_t S, int64_t tiles,
 
         v[n] = kl_bf16x2(some ? x[2 * n] : 0, both ? x[2 * n + 1] : 0);
     }
-    out[(((h * tiles + tile) * (EP / 64) + piece / 8) * ROWS + r) * 8 + (piece % 8 ^ r % 8)] =
+    out[(((h * tiles + tile) * (EP / 64) + piece / 8) * rows + r) * 8 + (piece % 8 ^ r % 8)] =
         make_uint4(v[0], v[1], v[2], v[3]);
 }
 
-template<int ROWS> static void panels(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t S, int64_t tiles,
-                                      int H, int E, int EP)
+static void panels(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t S, int64_t tiles, int rows, int H,
+                   int E, int EP)
 {
-    KL_LAUNCH(ex, panels_kernel<ROWS>, dim3(kl_blocks(tiles * ROWS * H * (EP / 8), PACK_THREADS)), dim3(PACK_THREADS),
-              0, (uint4 *)out, x, ldx, S, tiles, H, E, EP);
+    KL_LAUNCH(ex, panels_kernel, dim3(kl_blocks(tiles * rows * H * (EP / 8), PACK_THREADS)), dim3(PACK_THREADS), 0,
+              (uint4 *)out, x, ldx, S, tiles, rows, H, E, EP);
 }
 
 /* -- the kernel -- */
+
+/* Keys of a tile: as many as stay in registers beside the output, with the biases' addresses if there are any. */
+static __host__ __device__ constexpr int tile_keys(int EP, bool bias) { return EP == 128 && !bias ? 176 : 128; }
 
 struct Barriers {
     uint64_t q, k[STAGES], v[STAGES], k_free[STAGES], v_free[STAGES];
@@ -78,8 +80,8 @@ struct Barriers {
 
 #ifdef KL_HOPPER
 /* One thread: all tiles, each as soon as its stage is free. */
-template<int EP> static __device__ __forceinline__ void copy_tiles(const Flash &p, uint8_t *q, uint8_t *k, uint8_t *v,
-                                                                   Barriers *bar)
+template<int EP, int BN> static __device__ __forceinline__ void copy_tiles(const Flash &p, uint8_t *q, uint8_t *k,
+                                                                           uint8_t *v, Barriers *bar)
 {
     const int64_t tiles = (p.Sk + BN - 1) / BN, h = blockIdx.y;
     const uint16_t *gk = p.k + h * tiles * BN * EP, *gv = p.v + h * tiles * BN * EP;
@@ -100,7 +102,8 @@ template<int EP> static __device__ __forceinline__ void copy_tiles(const Flash &
 }
 
 /* s = q k^T, under way. q, k: addresses of panels of 64 and BN rows. */
-template<int EP> static __device__ __forceinline__ void score_tile(float (&s)[BN / 8][4], uint32_t q, uint32_t k)
+template<int EP, int BN> static __device__ __forceinline__ void score_tile(float (&s)[BN / 8][4], uint32_t q,
+                                                                           uint32_t k)
 {
 #pragma unroll
     for (int e = 0; e < EP; e += 16)
@@ -109,8 +112,8 @@ template<int EP> static __device__ __forceinline__ void score_tile(float (&s)[BN
 }
 
 /* o += weights v, under way. */
-template<int EP> static __device__ __forceinline__ void weigh_tile(float (&o)[EP / 8][4],
-                                                                   const uint32_t (&w)[BN / 16][4], uint32_t v)
+template<int EP, int BN> static __device__ __forceinline__ void weigh_tile(float (&o)[EP / 8][4],
+                                                                           const uint32_t (&w)[BN / 16][4], uint32_t v)
 {
 #pragma unroll
     for (int j = 0; j < BN / 16; j++)
@@ -130,8 +133,8 @@ static __device__ __forceinline__ float quad_sum(float v)
 }
 
 /* Biases of the tile at j0; keys that do not exist are masked. */
-template<bool BIAS> static __device__ __forceinline__ void finish_scores(const Flash &p, float (&s)[BN / 8][4],
-                                                                         int64_t j0)
+template<int BN, bool BIAS> static __device__ __forceinline__ void finish_scores(const Flash &p, float (&s)[BN / 8][4],
+                                                                                 int64_t j0)
 {
     const int lane = (int)threadIdx.x % 32, keys = p.Sk - j0 < BN ? (int)(p.Sk - j0) : BN;
 
@@ -150,8 +153,8 @@ template<bool BIAS> static __device__ __forceinline__ void finish_scores(const F
 }
 
 /* Scores to weights against the new maxima; keep: what brings earlier sums to them. */
-static __device__ __forceinline__ void soften(float (&s)[BN / 8][4], float max[2], float sum[2], float keep[2],
-                                              float scale)
+template<int BN> static __device__ __forceinline__ void soften(float (&s)[BN / 8][4], float max[2], float sum[2],
+                                                               float keep[2], float scale)
 {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -175,7 +178,8 @@ static __device__ __forceinline__ void soften(float (&s)[BN / 8][4], float max[2
     }
 }
 
-static __device__ __forceinline__ void round_weights(uint32_t (&w)[BN / 16][4], const float (&s)[BN / 8][4])
+template<int BN> static __device__ __forceinline__ void round_weights(uint32_t (&w)[BN / 16][4],
+                                                                      const float (&s)[BN / 8][4])
 {
 #pragma unroll
     for (int j = 0; j < BN / 16; j++) {
@@ -222,6 +226,7 @@ template<int EP> static __device__ __forceinline__ void write_out(const Flash &p
 template<int EP, bool BIAS> static __device__ __forceinline__ void
 attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile, Barriers *bar)
 {
+    constexpr int BN = tile_keys(EP, BIAS);
     const int64_t tiles = (p.Sk + BN - 1) / BN;
     const uint32_t q = kl_shared_address(q_tile) + g * 64 * 128, k = kl_shared_address(k_tile);
     const uint32_t v = kl_shared_address(v_tile);
@@ -233,14 +238,14 @@ attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile,
     kl_bar_wait(&bar->q, 0);
     kl_bar_wait(&bar->k[0], 0);
     kl_wgmma_begin();
-    score_tile<EP>(s, q, k);
+    score_tile<EP, BN>(s, q, k);
     kl_wgmma_commit();
     kl_wgmma_wait<0>();
     kl_wgmma_touch(s);
     release(&bar->k_free[0]);
-    finish_scores<BIAS>(p, s, 0);
-    soften(s, max, sum, keep, p.scale);
-    round_weights(w, s);
+    finish_scores<BN, BIAS>(p, s, 0);
+    soften<BN>(s, max, sum, keep, p.scale);
+    round_weights<BN>(w, s);
     for (int64_t j = 1; j < tiles; j++) {
         const int st = (int)(j % STAGES), last = (int)((j - 1) % STAGES);
 
@@ -249,17 +254,17 @@ attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile,
         kl_wgmma_touch(s);
         kl_wgmma_touch(o);
         kl_wgmma_begin();
-        score_tile<EP>(s, q, k + st * TILE(BN, EP));
+        score_tile<EP, BN>(s, q, k + st * TILE(BN, EP));
         kl_wgmma_commit();
         kl_bar_wait(&bar->v[last], (uint32_t)((j - 1) / STAGES) & 1);
-        weigh_tile<EP>(o, w, v + last * TILE(BN, EP));
+        weigh_tile<EP, BN>(o, w, v + last * TILE(BN, EP));
         kl_wgmma_commit();
         kl_named_arrive(2 - g, 2 * GROUP);
         kl_wgmma_wait<1>();
         kl_wgmma_touch(s);
         release(&bar->k_free[st]);
-        finish_scores<BIAS>(p, s, j * BN);
-        soften(s, max, sum, keep, p.scale);
+        finish_scores<BN, BIAS>(p, s, j * BN);
+        soften<BN>(s, max, sum, keep, p.scale);
         kl_wgmma_wait<0>();
         kl_wgmma_touch(o);
         release(&bar->v_free[last]);
@@ -270,14 +275,14 @@ attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile,
             o[n][2] *= keep[1];
             o[n][3] *= keep[1];
         }
-        round_weights(w, s);
+        round_weights<BN>(w, s);
     }
     if (!g)
         kl_named_wait(1, 2 * GROUP);    /* the other's last word, so that no barrier is left half full */
     kl_bar_wait(&bar->v[(tiles - 1) % STAGES], (uint32_t)((tiles - 1) / STAGES) & 1);
     kl_wgmma_touch(o);
     kl_wgmma_begin();
-    weigh_tile<EP>(o, w, v + (uint32_t)((tiles - 1) % STAGES) * TILE(BN, EP));
+    weigh_tile<EP, BN>(o, w, v + (uint32_t)((tiles - 1) % STAGES) * TILE(BN, EP));
     kl_wgmma_commit();
     kl_wgmma_wait<0>();
     kl_wgmma_touch(o);
@@ -292,7 +297,8 @@ template<int EP, bool BIAS> static __global__ void __launch_bounds__(THREADS, 1)
 
     KL_SHARED(uint8_t, shared);
     /* panels begin at multiples of 1024: swizzling goes by addresses */
-    uint8_t *q = shared + (-kl_shared_address(shared) & 1023), *k = q + TILE(BM, EP), *v = k + STAGES * TILE(BN, EP);
+    uint8_t *q = shared + (-kl_shared_address(shared) & 1023), *k = q + TILE(BM, EP);
+    uint8_t *v = k + STAGES * TILE(tile_keys(EP, BIAS), EP);
 
     if (threadIdx.x == 0) {
         kl_bar_init(&bar.q, 1);
@@ -308,7 +314,7 @@ template<int EP, bool BIAS> static __global__ void __launch_bounds__(THREADS, 1)
     if (threadIdx.x < GROUP) {
         kl_registers_fewer<24>();
         if (threadIdx.x == 0)
-            copy_tiles<EP>(p, q, k, v, &bar);
+            copy_tiles<EP, tile_keys(EP, BIAS)>(p, q, k, v, &bar);
     } else {
         kl_registers_more<240>();
         attend<EP, BIAS>(p, (int)threadIdx.x / GROUP - 1, q, k, v, &bar);
@@ -320,7 +326,7 @@ template<int EP, bool BIAS> static __global__ void __launch_bounds__(THREADS, 1)
 
 static int padded(int E) { return E <= 64 ? 64 : 128; }
 
-static size_t shared_bytes(int EP) { return TILE(BM, EP) + 2 * STAGES * TILE(BN, EP) + 1024; }
+static size_t shared_bytes(int EP, int BN) { return TILE(BM, EP) + 2 * STAGES * TILE(BN, EP) + 1024; }
 
 bool kl_cuda_has_wgmma(const KlExec *ex)
 {
@@ -331,35 +337,38 @@ bool kl_cuda_has_wgmma(const KlExec *ex)
 
 size_t kl_cuda_attention_wgmma_scratch(int64_t Sq, int64_t Sk, int H, int E)
 {
+    const int64_t more = tile_keys(padded(E), false), fewer = tile_keys(padded(E), true);
+    const int64_t a = kl_ceil_div(Sk, more) * more, b = kl_ceil_div(Sk, fewer) * fewer;
+
     if (E > 128)
         return 0;
-    return (size_t)(kl_ceil_div(Sq, BM) * BM + 2 * kl_ceil_div(Sk, BN) * BN) * (size_t)H * (size_t)padded(E) * 2;
+    return (size_t)(kl_ceil_div(Sq, BM) * BM + 2 * (a > b ? a : b)) * (size_t)H * (size_t)padded(E) * 2;
 }
 
 template<int EP, bool BIAS> static void launch(KlExec *ex, const Flash *p, int H)
 {
+    const size_t bytes = shared_bytes(EP, tile_keys(EP, BIAS));
+
     if (!KL_CUDA(ex, cudaFuncSetAttribute((const void *)wgmma_kernel<EP, BIAS>,
-                                          cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes(EP))))
+                                          cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes)))
         return;
-    KL_LAUNCH(ex, (wgmma_kernel<EP, BIAS>), dim3(kl_blocks(p->Sq, BM), (unsigned)H), dim3(THREADS), shared_bytes(EP),
-              *p);
+    KL_LAUNCH(ex, (wgmma_kernel<EP, BIAS>), dim3(kl_blocks(p->Sq, BM), (unsigned)H), dim3(THREADS), bytes, *p);
 }
 
 bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *a)
 {
-    const int EP = padded(a->E);
+    const int EP = padded(a->E), BN = tile_keys(EP, a->key_bias != NULL);
     const int64_t q_tiles = kl_ceil_div(a->Sq, BM), tiles = kl_ceil_div(a->Sk, BN);
     uint16_t *q = (uint16_t *)ex->scratch, *k = q + q_tiles * BM * a->H * EP, *v = k + tiles * BN * a->H * EP;
-    const Flash p = { q, k, v, a->out, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias,
-                      1 / a->scale };
+    const Flash p = { q, k, v, a->out, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias, 1 / a->scale };
 
     if (!kl_cuda_has_wgmma(ex) || a->E > 128 || a->H > 65535 || a->rel_bias || !(a->scale > 0) ||
-        shared_bytes(EP) > ex->st->prop.sharedMemPerBlockOptin ||
+        shared_bytes(EP, BN) > ex->st->prop.sharedMemPerBlockOptin ||
         ex->scratch_bytes < kl_cuda_attention_wgmma_scratch(a->Sq, a->Sk, a->H, a->E))
         return false;
-    panels<BM>(ex, q, a->q, a->ldq, a->Sq, q_tiles, a->H, a->E, EP);
-    panels<BN>(ex, k, a->k, a->ldk, a->Sk, tiles, a->H, a->E, EP);
-    panels<BN>(ex, v, a->v, a->ldv, a->Sk, tiles, a->H, a->E, EP);
+    panels(ex, q, a->q, a->ldq, a->Sq, q_tiles, BM, a->H, a->E, EP);
+    panels(ex, k, a->k, a->ldk, a->Sk, tiles, BN, a->H, a->E, EP);
+    panels(ex, v, a->v, a->ldv, a->Sk, tiles, BN, a->H, a->E, EP);
     if (EP == 64)
         (a->key_bias ? launch<64, true> : launch<64, false>)(ex, &p, a->H);
     else

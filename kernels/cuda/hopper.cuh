@@ -137,13 +137,28 @@ template<int N> static __device__ __forceinline__ void kl_wgmma_touch(float (&d)
                "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
                "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
 
-/** d[64,128] (+)= a[64,16] b[128,16]^T, both in panels, along their 64 elements. d of a thread as kl_mma_bf16's, tile
+#define KL_D88 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+               "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+               "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+               "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
+               "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
+               "%80,%81,%82,%83,%84,%85,%86,%87}"
+
+/** d[64,8 N] (+)= a[64,16] b[8 N,16]^T, both in panels, along their 64 elements. d of a thread as kl_mma_bf16's, tile
  *  by tile of 8 columns. */
 static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[16][4], uint64_t a, uint64_t b, int add)
 {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
                  "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " KL_D64 ", %64, %65, p, 1, 1, 0, 0;\n}"
                  : KL_D16(0), KL_D16(4), KL_D16(8), KL_D16(12) : "l"(a), "l"(b), "r"(add));
+}
+
+static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[22][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %90, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n176k16.f32.bf16.bf16 " KL_D88 ", %88, %89, p, 1, 1, 0, 0;\n}"
+                 : KL_D16(0), KL_D16(4), KL_D16(8), KL_D16(12), KL_D16(16), KL_D4(20), KL_D4(21)
+                 : "l"(a), "l"(b), "r"(add));
 }
 
 /** d[64,8 N] += a[64,16] b[16,8 N], a in registers as kl_mma_bf16's, b in panels, across their rows. */

@@ -36,9 +36,9 @@ void emu_wgmma_wait(int groups);
 void kl_wgmma_commit();
 template<int N> static inline void kl_wgmma_wait() { emu_wgmma_wait(N); }
 
-static inline void kl_wgmma_rows(float (&d)[16][4], uint64_t a, uint64_t b, int add)
+template<int N> static inline void kl_wgmma_rows(float (&d)[N][4], uint64_t a, uint64_t b, int add)
 {
-    emu_wgmma(&d[0][0], 16, NULL, a, b, add);
+    emu_wgmma(&d[0][0], N, NULL, a, b, add);
 }
 
 template<int N> static inline void kl_wgmma_columns(float (&d)[N][4], const uint32_t (&a)[4], uint64_t b)

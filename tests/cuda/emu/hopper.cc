@@ -165,7 +165,7 @@ static float across(uint64_t desc, int k, int c)
 
 static void multiply(const Product &p)
 {
-    float A[16][16], B[16][128];
+    float A[16][16], B[16][256];
 
     for (int l = 0; l < 32; l++)
         for (int i = 0; i < 4 && p.a[l]; i++)
