@@ -31,6 +31,7 @@ for t in kernels/test_exec kernels/test_eltwise kernels/test_layout kernels/test
     golden/test_text_encoder golden/test_dit golden/test_vae; do
     one $t
 done
+one cuda/test_clip
 if log=$("$BUILD/bin/kling-bench" --device cuda --plugin "$KLING_TEST_CUDA" --model tests/models/tiny --size 32x32 \
     --frames 5 --tokens 8 --stages dit,text --reps 1 --ops 2>&1); then
     echo "ok emulated_bench"
