@@ -96,7 +96,7 @@ def draw_scene(seed, size=(128, 128), only=None, held=False, moves=None):
             other = (rng.choice(OBJECTS), rng.choice([c for c in COLOURS if c != colour]))
             things = [Thing(kind, colour, motion), Thing(*other, "still")]
         elif not only and motion in ("still", "spins", "bounces", "circles") and background != "plain" \
-                and rng.random() < 0.60:         # a plain wall does not show that the camera moves
+                and rng.random() < 0.85:         # a plain wall does not show that the camera moves
             camera = rng.choice(CAMERAS[1:])
         camera = moves or camera
         scene = Scene(seed, *size, background, rng.choice(list(PLAINS)) if background == "plain" else None, camera,

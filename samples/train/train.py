@@ -217,6 +217,7 @@ def arguments():
     for name, value, what in (
             ("vae-steps", 0, "instead of --vae-minutes"), ("vae-batch", 8, None), ("vae-clips", 3072, "rendered ones"),
             ("dit-steps", 0, "instead of --dit-minutes"), ("dit-batch", 256, None), ("pool", 16384, "encoded clips"),
+            ("singles", 0, "further clips whose first pictures alone are encoded"),
             ("encode-batch", 32, None), ("refresh-every", 16, "steps between new clips"), ("stat-clips", 768, None),
             ("captions", vocabulary.CAPTIONS, None), ("log-every", 25, None), ("looks", 96, "prompts per look"),
             ("look-every", 0, "steps, instead of --look-seconds"), ("look-steps", 20, None), ("frames", FRAMES, None),

@@ -5,6 +5,7 @@
 # What is given is given as the engine will give it (engine/condition.c): leading latents are those of a clip of its
 # own; trailing ones are encoded behind a warm-up of copies of their first picture, a picture that stands for a whole
 # latent frame is repeated; and what later windows go on from is noised a little, which its timestep says.
+import copy
 import math
 import os
 
@@ -33,10 +34,11 @@ MOST = max(k for k, _ in TRAILS)
 
 
 class Pool:
-    """Latents of a Clips; beside those of every second batch, their trails as the engine encodes them."""
+    """Latents of a Clips; beside those of every second batch, their trails as the engine encodes them. name: of the
+    file that keeps them."""
 
-    def __init__(self, args, vae, stats, counter):
-        self.args, self.vae = args, vae
+    def __init__(self, args, vae, stats, counter, name="pool"):
+        self.args, self.vae, self.name = args, vae, name
         view = lambda k: torch.tensor(stats[k], device=args.device).view(1, -1, 1, 1, 1)       # noqa: E731
         self.mean, self.std = view("latents_mean"), view("latents_std")
         self.clips, self.latents, self.trails, self.kind = Clips(args, args.pool, counter), [], [], []
@@ -45,7 +47,7 @@ class Pool:
             n, _, t, h, w = data.shape
             empty = lambda f: torch.empty(n, 16, f, h // 8, w // 8, dtype=dtype, device=args.device)    # noqa: E731
             self.latents.append(empty((t - 1) // 4 + 1))
-            self.trails.append(empty(MOST))
+            self.trails.append(empty(MOST if args.trails else 0))
             self.kind.append(np.full(n, -1))
         if not self.load():
             for i, where in self.clips.fill():
@@ -54,7 +56,7 @@ class Pool:
 
     def load(self):
         """Takes the latents that an earlier run on this machine has left, if they are of this VAE and these clips."""
-        path = os.path.join(self.args.state, "pool.pt")
+        path = self.path()
         saved = torch.load(path, weights_only=True) if self.args.keep_pool and os.path.exists(path) else {}
         if saved.get("key") != self.key():
             return False
@@ -69,7 +71,10 @@ class Pool:
             torch.save({"key": self.key(), "latents": self.latents, "trails": self.trails, "owners": self.clips.owners,
                         "kind": [torch.from_numpy(k) for k in self.kind], "counter": self.clips.counter,
                         "seeds": [[s.seed for s in part] for part in self.clips.scenes]},
-                       os.path.join(self.args.state, "pool.pt"))
+                       self.path())
+
+    def path(self):
+        return os.path.join(self.args.state, self.name + ".pt")
 
     def key(self):
         args = self.args
@@ -103,6 +108,14 @@ class Pool:
         index = torch.tensor(at, device=self.args.device)
         return (self.latents[i][index].float(), self.trails[i][index].float(), self.kind[i][at],
                 [self.clips.scenes[i][k] for k in at], self.clips.owners[i][index])
+
+
+def first_pictures(args, vae, stats, counter):
+    """A Pool of `--singles` clips' first pictures, of which as many are encoded as of whole clips in a ninth of the
+    time: what steps of single latent frames draw from, so that they do not see the same few thousand again and again."""
+    few = copy.copy(args)
+    few.frames, few.pool, few.trails, few.encode_batch = 1, args.singles, False, 2 * args.encode_batch
+    return Pool(few, vae, stats, counter, "singles")
 
 
 def behind_warm_up(data, k, known):
@@ -218,7 +231,7 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
     loss = ((v - (noise - z)) ** 2).mean(1)
     if args.focus and owners is not None:       # things are small; where the noise no longer hides them they count more
         thing = (owners[:, places] > 0).float().repeat_interleave(2, 2).repeat_interleave(2, 3)
-        weight = 1 + args.focus * thing * (sigma[:, 0] < 0.7)
+        weight = 1 + args.focus * thing * (sigma[:, 0] < 0.8)
         loss = loss * weight / weight.mean((2, 3), keepdim=True)
     loss = loss.mean((2, 3))
     wanted = 1 - given[:, 0, :, 0, 0]
@@ -299,6 +312,7 @@ def train(args):
     time_of = Schedule(args.dit_steps, args.dit_minutes, info.get("seconds", 0.0), args.until, args.stop_step)
     began = step
     pool = Pool(args, done_vae(args), stats, info.get("clips", 1 << 32))
+    singles = args.singles and first_pictures(args, pool.vae, stats, 1 << 36)
     print(f"dit: {args.pool} clips encoded after {time_of.spent():.0f} s", flush=True)
     log = Log(args.state, "dit", ("step", "loss", "seen", "held_out", "seconds"))
     judging = looks.Judging(args)
@@ -324,8 +338,9 @@ def train(args):
         if args.refresh_every and step % args.refresh_every == args.refresh_every - 1:
             pool.refresh(rng)
         opt.zero_grad(set_to_none=True)
-        drawn = pool.draw(rng, course.clips(done, args.dit_batch))
-        loss, shown = flow_loss(args, nets, tok, drawn, rng, course.count(done), seen)
+        count = course.count(done)
+        drawn = (singles if singles and count == 1 else pool).draw(rng, course.clips(done, args.dit_batch))
+        loss, shown = flow_loss(args, nets, tok, drawn, rng, count, seen)
         (loss + args.seen * (1 - done) * shown).backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
