@@ -26,10 +26,11 @@ static int cuda_number(const char *device)
     return *end || n > 1023 ? -1 : (int)n;
 }
 
-int kl_device_open(KlDiag *d, KlKernels *k, const char *device, double vram, const char *plugin)
+int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const KlDeviceParams *params)
 {
     const bool any = !device || !*device || !strcmp(device, "auto");
-    KlCudaParams p = { .vram = vram, .plugin = plugin };
+    const double vram = params->vram;
+    KlCudaParams p = { .vram = vram, .plugin = params->plugin, .no_wgmma = params->no_wgmma };
     char why[400];
 
     if (!(vram >= 0) || (vram > 1 && vram < LEAST_VRAM))

@@ -11,9 +11,14 @@
 #include "common.h"
 #include "kernels/kernels.h"
 
+typedef struct KlDeviceParams {
+    double vram;                        /* KlingModelParams.vram */
+    const char *plugin;                 /* the CUDA table's file; NULL: the one beside libkling */
+    bool no_wgmma;                      /* KlCudaParams.no_wgmma */
+} KlDeviceParams;
+
 /** Fills k for "cpu", "cuda", "cuda:N", or "auto" (NULL, ""): cpu, until the CUDA table has run on a GPU. An error's
- *  sentence says what is missing. Freed with k->close(). vram: KlingModelParams.vram. plugin: the CUDA table's file,
- *  NULL for the one beside libkling. */
-int kl_device_open(KlDiag *d, KlKernels *k, const char *device, double vram, const char *plugin);
+ *  sentence says what is missing. Freed with k->close(). */
+int kl_device_open(KlDiag *d, KlKernels *k, const char *device, const KlDeviceParams *params);
 
 #endif /* KL_DEVICE_H */

@@ -199,8 +199,8 @@ int kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelPara
             m->log = ctx->log;
             m->log_opaque = ctx->log_opaque;
             m->vram = params->vram;
-            if ((ret = kl_device_open(&d, &m->parts[KL_PARTS_FAST].kernels, params->device, params->vram,
-                                      NULL)) < 0 ||
+            if ((ret = kl_device_open(&d, &m->parts[KL_PARTS_FAST].kernels, params->device,
+                                      &(KlDeviceParams){ .vram = params->vram })) < 0 ||
                 (ret = kl_model_files_open(&d, &m->files, &m->desc, params)) < 0 ||
                 (ret = parts_open(m, &d, KL_PARTS_FAST)) < 0) {
                 model_free(m);

@@ -11,6 +11,8 @@
 #ifndef KL_CUDA_H
 #define KL_CUDA_H
 
+#include <stdbool.h>
+
 #include "kernels/kernels.h"
 
 #ifdef __cplusplus
@@ -23,6 +25,7 @@ typedef struct KlCudaParams {
                                            Weights that do not fit beside the activations are copied from the host for
                                            every use. 0: as much as there is */
     int64_t weight_bytes;               /* likewise, that weights may keep */
+    bool no_wgmma;                      /* for proofs and comparisons: no products of warpgroups */
     const char *plugin;                 /* file to open; NULL: libkling_cuda.so beside libkling */
 } KlCudaParams;
 

@@ -412,6 +412,7 @@ static void usage(FILE *f, int threads)
             "  --device NAME    cpu, or cuda[:N]: clips of 832x480, 81 frames, when no size is given [cpu]\n"
             "  --vram N         of a device's memory: bytes, such as 8G, or a share up to 1 [all]\n"
             "  --plugin FILE    the CUDA table's [beside libkling]\n"
+            "  --no-wgmma       a GPU's attention without products of warpgroups, to compare\n"
             "  --precision NAME auto or f32 [auto]\n"
             "  --kernels NAME   ref, plain (the library, no hand-written vectors), avx2, best [best]\n"
             "  --ops            where the time goes, op by op\n"
@@ -434,9 +435,9 @@ static int set_kernels(Bench *b, const char *name)
 }
 
 /* cuda or cuda:N; the line says what is missing. */
-static int set_device(Bench *b, const char *device, double vram, const char *plugin)
+static int set_device(Bench *b, const char *device, const KlDeviceParams *params)
 {
-    if (kl_device_open(&b->diag, &b->k, device, vram, plugin) < 0)
+    if (kl_device_open(&b->diag, &b->k, device, params) < 0)
         return failed(b);
     b->on_device = true;
     b->device_free = b->k.mem_available(&b->k);
@@ -519,14 +520,14 @@ int main(int argc, char **argv)
         { "layers", 1, NULL, 'l' }, { "tokens", 1, NULL, 'n' }, { "reps", 1, NULL, 'r' }, { "threads", 1, NULL, 't' },
         { "kernels", 1, NULL, 'k' }, { "ops", 0, NULL, 'o' }, { "ops-only", 0, NULL, 'O' }, { "help", 0, NULL, 'h' },
         { "device", 1, NULL, 'd' }, { "plugin", 1, NULL, 'P' }, { "precision", 1, NULL, 'p' },
-        { "vram", 1, NULL, 'v' }, { 0 },
+        { "no-wgmma", 0, NULL, 'w' }, { "vram", 1, NULL, 'v' }, { 0 },
     };
     static const int usual[2][3] = { { 256, 256, 5 }, { 832, 480, 1 } };    /* multiples of 32: fit every model */
     Bench b = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .reps = 2, .text_tokens = 512,
                 .stages = "dit,vae,vae22,text" };
     int one[1][3] = { { 0, 0, 5 } }, ops_only = 0, bad = 0, o;
-    const char *model = "1.3B", *kernels = "best", *device = "cpu", *plugin = NULL;
-    double vram = 0;
+    const char *model = "1.3B", *kernels = "best", *device = "cpu";
+    KlDeviceParams on = { 0 };
 
     while ((o = getopt_long(argc, argv, "", opts, NULL)) >= 0) {
         switch (o) {
@@ -541,12 +542,13 @@ int main(int argc, char **argv)
         case 'k': kernels = optarg; break;
         case 'o': b.ops = 1; break;
         case 'd': device = optarg; break;
-        case 'P': plugin = optarg; break;
+        case 'P': on.plugin = optarg; break;
+        case 'w': on.no_wgmma = true; break;
         case 'p':
             b.precision = !strcmp(optarg, "f32") ? KL_PREC_F32 : KL_PREC_AUTO;
             bad |= b.precision == KL_PREC_AUTO && strcmp(optarg, "auto");
             break;
-        case 'v': bad |= (vram = parse_bytes(optarg)) < 0; break;
+        case 'v': bad |= (on.vram = parse_bytes(optarg)) < 0; break;
         case 'O': ops_only = 1; break;
         case 'h': usage(stdout, b.threads); return 0;
         default:  bad = 1;
@@ -558,7 +560,7 @@ int main(int argc, char **argv)
         usage(stderr, b.threads);
         return 2;
     }
-    if (strcmp(device, "cpu") && set_device(&b, device, vram, plugin) < 0)
+    if (strcmp(device, "cpu") && set_device(&b, device, &on) < 0)
         return 1;
     if (b.on_device && !one[0][0])
         memcpy(one[0], (const int[3]){ 832, 480, 81 }, sizeof(one[0]));

@@ -92,7 +92,7 @@ static void attention(KlExec *ex, const KlAttention *p)
 static size_t attention_scratch(const KlExec *ex, int64_t Sq, int64_t Sk, int H, int E)
 {
     const size_t mma = kl_cuda_attention_mma_scratch(Sq, Sk, H, E);
-    const size_t wgmma = kl_cuda_has_wgmma(ex) ? kl_cuda_attention_wgmma_scratch(Sq, Sk, H, E) : 0;
+    const size_t wgmma = ex->st->wgmma ? kl_cuda_attention_wgmma_scratch(Sq, Sk, H, E) : 0;
 
     return ex->precision == KL_PREC_F32 ? 0 : mma > wgmma ? mma : wgmma;
 }

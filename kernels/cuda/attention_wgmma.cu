@@ -253,10 +253,12 @@ attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile,
         kl_named_wait(1 + g, 2 * GROUP);
         kl_wgmma_touch(s);
         kl_wgmma_touch(o);
+        kl_wgmma_touch(w);
         kl_wgmma_begin();
         score_tile<EP, BN>(s, q, k + st * TILE(BN, EP));
         kl_wgmma_commit();
         kl_bar_wait(&bar->v[last], (uint32_t)((j - 1) / STAGES) & 1);
+        kl_wgmma_begin();               /* o and w again: the compiler sees no further back than the wait's loop */
         weigh_tile<EP, BN>(o, w, v + last * TILE(BN, EP));
         kl_wgmma_commit();
         kl_named_arrive(2 - g, 2 * GROUP);
@@ -281,6 +283,7 @@ attend(const Flash &p, int g, uint8_t *q_tile, uint8_t *k_tile, uint8_t *v_tile,
         kl_named_wait(1, 2 * GROUP);    /* the other's last word, so that no barrier is left half full */
     kl_bar_wait(&bar->v[(tiles - 1) % STAGES], (uint32_t)((tiles - 1) / STAGES) & 1);
     kl_wgmma_touch(o);
+    kl_wgmma_touch(w);
     kl_wgmma_begin();
     weigh_tile<EP, BN>(o, w, v + (uint32_t)((tiles - 1) % STAGES) * TILE(BN, EP));
     kl_wgmma_commit();
@@ -328,13 +331,6 @@ static int padded(int E) { return E <= 64 ? 64 : 128; }
 
 static size_t shared_bytes(int EP, int BN) { return TILE(BM, EP) + 2 * STAGES * TILE(BN, EP) + 1024; }
 
-bool kl_cuda_has_wgmma(const KlExec *ex)
-{
-    const char *without = getenv("KLING_CUDA_NO_WGMMA");
-
-    return ex->st->prop.major == 9 && !(without && *without && strcmp(without, "0"));
-}
-
 size_t kl_cuda_attention_wgmma_scratch(int64_t Sq, int64_t Sk, int H, int E)
 {
     const int64_t more = tile_keys(padded(E), false), fewer = tile_keys(padded(E), true);
@@ -362,7 +358,7 @@ bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *a)
     uint16_t *q = (uint16_t *)ex->scratch, *k = q + q_tiles * BM * a->H * EP, *v = k + tiles * BN * a->H * EP;
     const Flash p = { q, k, v, a->out, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias, 1 / a->scale };
 
-    if (!kl_cuda_has_wgmma(ex) || a->E > 128 || a->H > 65535 || a->rel_bias || !(a->scale > 0) ||
+    if (!ex->st->wgmma || a->E > 128 || a->H > 65535 || a->rel_bias || !(a->scale > 0) ||
         shared_bytes(EP, BN) > ex->st->prop.sharedMemPerBlockOptin ||
         ex->scratch_bytes < kl_cuda_attention_wgmma_scratch(a->Sq, a->Sk, a->H, a->E))
         return false;

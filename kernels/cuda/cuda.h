@@ -47,6 +47,7 @@ struct KlCudaState {
     int device;
     cudaDeviceProp prop;
     cudaMemPool_t pool;
+    bool wgmma;                         /* products of warpgroups: sm_90a has them */
     uint64_t limit;                     /* bytes that may be taken from the pool at once; UINT64_MAX: all there are */
     cudaStream_t copy;                  /* weights travel here */
     cudaEvent_t passed;                 /* an executor is through with a slot */
@@ -150,8 +151,7 @@ void kl_cuda_init_conv(KlKernels *k);
 /* Attention in bf16 (attention_mma.cu): false when the shape is not for it or the scratch is too small. */
 bool kl_cuda_attention_mma(KlExec *ex, const KlAttention *p);
 size_t kl_cuda_attention_mma_scratch(int64_t Sq, int64_t Sk, int H, int E);
-/* The same for sm_90a (attention_wgmma.cu): heads up to 128, no relative biases. 0 bytes where the head is too large. */
-bool kl_cuda_has_wgmma(const KlExec *ex);
+/* The same for sm_90a (attention_wgmma.cu): heads up to 128, no relative biases. 0 bytes for larger heads. */
 bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *p);
 size_t kl_cuda_attention_wgmma_scratch(int64_t Sq, int64_t Sk, int H, int E);
 /* Convolution in bf16 (conv_mma.cu). */

@@ -128,6 +128,13 @@ template<int N> static __device__ __forceinline__ void kl_wgmma_touch(float (&d)
         asm volatile("" : "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3]) :: "memory");
 }
 
+template<int N> static __device__ __forceinline__ void kl_wgmma_touch(uint32_t (&a)[N][4])
+{
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        asm volatile("" : "+r"(a[i][0]), "+r"(a[i][1]), "+r"(a[i][2]), "+r"(a[i][3]) :: "memory");
+}
+
 #define KL_D4(i)  "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
 #define KL_D16(i) KL_D4(i), KL_D4(i + 1), KL_D4(i + 2), KL_D4(i + 3)
 #define KL_D32 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \

@@ -93,6 +93,7 @@ static int cuda_open(KlKernels *k, const KlCudaParams *p, char *why, size_t size
         return -1;
     }
     st->device = p->device;
+    st->wgmma = st->prop.major == 9 && !p->no_wgmma;
     st->limit = limit_of(p, &st->prop);
     st->budget = p->weight_bytes > 0 ? p->weight_bytes : INT64_MAX / 2;
     if ((e = cudaSetDevice(st->device)) != cudaSuccess || (e = open_pool(st)) != cudaSuccess ||

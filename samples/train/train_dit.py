@@ -112,7 +112,7 @@ class Pool:
 
 def first_pictures(args, vae, stats, counter):
     """A Pool of `--singles` clips' first pictures, of which as many are encoded as of whole clips in a ninth of the
-    time: what steps of single latent frames draw from, so that they do not see the same few thousand again and again."""
+    time: what steps of single latent frames draw from, so that they do not see the same few thousand all the time."""
     few = copy.copy(args)
     few.frames, few.pool, few.trails, few.encode_batch = 1, args.singles, False, 2 * args.encode_batch
     return Pool(few, vae, stats, counter, "singles")

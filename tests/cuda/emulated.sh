@@ -52,5 +52,5 @@ export KLING_TEST_HALF
 for t in kernels/test_linear kernels/test_conv kernels/test_attention; do
     one $t
 done
-KLING_CUDA_NO_WGMMA=1 one kernels/test_attention
+KLING_TEST_NO_WGMMA=1 one kernels/test_attention
 exit $rc

@@ -36,10 +36,11 @@ static int open_emulated(KlKernels *k, int64_t weight_bytes, double vram)
 /* device= as a user writes it, with this plugin; the error must hold `says`. */
 static void refused(const char *device, const char *plugin, int status, const char *says)
 {
+    const KlDeviceParams p = { .plugin = plugin };
     KlDiag d = { 0 };
     KlKernels k;
 
-    CHECK(kl_device_open(&d, &k, device, 0, plugin) == status && strstr(d.error, says) && !strchr(d.error, '\n'),
+    CHECK(kl_device_open(&d, &k, device, &p) == status && strstr(d.error, says) && !strchr(d.error, '\n'),
           "%s: \"%s\" does not say \"%s\"", device, d.error, says);
 }
 
@@ -48,7 +49,7 @@ static void stays_on_cpu(const char *device, const char *plugin)
     KlDiag d = { 0 };
     KlKernels k;
 
-    REQUIRE(kl_device_open(&d, &k, device, 0, plugin) == 0, "%s", d.error);
+    REQUIRE(kl_device_open(&d, &k, device, &(KlDeviceParams){ .plugin = plugin }) == 0, "%s", d.error);
     CHECK(!strncmp(k.name, "cpu", 3), "%s", k.name);
     k.close(&k);
 }
@@ -69,7 +70,7 @@ static void test_only_by_name(void)
     stays_on_cpu("", emulated);
     stays_on_cpu(NULL, emulated);
     stays_on_cpu("cpu", emulated);
-    REQUIRE(kl_device_open(&d, &k, "cuda", 0, emulated) == 0, "%s", d.error);
+    REQUIRE(kl_device_open(&d, &k, "cuda", &(KlDeviceParams){ .plugin = emulated }) == 0, "%s", d.error);
     CHECK(!strncmp(k.name, "cuda:0 ", 7), "%s", k.name);
     k.close(&k);
 }
@@ -326,8 +327,9 @@ static void test_vram_option(void)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         KlDiag d = { 0 };
         KlKernels k;
+        const KlDeviceParams p = { .vram = bad[i], .plugin = emulated };
 
-        CHECK(kl_device_open(&d, &k, "cuda", bad[i], emulated) == KLING_ERROR_INVALID_ARG && strstr(d.error, "vram"),
+        CHECK(kl_device_open(&d, &k, "cuda", &p) == KLING_ERROR_INVALID_ARG && strstr(d.error, "vram"),
               "vram %g: \"%s\"", bad[i], d.error);
     }
 }

@@ -87,7 +87,7 @@ static inline int kt_open_cuda(KlKernels *k, char *why, size_t size)
 {
     const char *build = getenv("BUILD");
     char built[1024];
-    KlCudaParams p = { .plugin = getenv("KLING_TEST_CUDA") };
+    KlCudaParams p = { .plugin = getenv("KLING_TEST_CUDA"), .no_wgmma = getenv("KLING_TEST_NO_WGMMA") != NULL };
 
     snprintf(built, sizeof(built), "%s/lib/libkling_cuda.so", build ? build : "");
     if (!p.plugin && build)

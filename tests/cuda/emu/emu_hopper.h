@@ -26,6 +26,7 @@ static inline void kl_wgmma_begin() {}
 template<int N> static inline void kl_registers_more() {}
 template<int N> static inline void kl_registers_fewer() {}
 template<int N> static inline void kl_wgmma_touch(float (&)[N][4]) {}
+template<int N> static inline void kl_wgmma_touch(uint32_t (&)[N][4]) {}
 
 /** The dynamic shared memory begins in the middle of 1024 bytes here. */
 uint32_t kl_shared_address(const void *p);
