@@ -69,18 +69,6 @@ template<int EP> static __device__ __forceinline__ void load_q(uint32_t a[4], co
     kl_ldmatrix4(a, tile + (m0 + i % 2 * 8 + lane % 8) * (EP + 8) + k0 + i / 2 * 8);
 }
 
-static __device__ __forceinline__ float quad_max(float v)
-{
-    v = fmaxf(v, __shfl_xor_sync(KL_FULL, v, 1));
-    return fmaxf(v, __shfl_xor_sync(KL_FULL, v, 2));
-}
-
-static __device__ __forceinline__ float quad_sum(float v)
-{
-    v += __shfl_xor_sync(KL_FULL, v, 1);
-    return v + __shfl_xor_sync(KL_FULL, v, 2);
-}
-
 /* s[BN/8][4] of 16 queries: scaled to powers of two, biased, masked behind the last key. */
 template<int BN, bool BIAS> static __device__ __forceinline__ void finish_scores(const Flash &p, float s[][4],
                                                                                  int64_t j0, int64_t i0, int h)
@@ -116,7 +104,7 @@ template<int EP, int BN> static __device__ __forceinline__ void soften(float s[]
 #pragma unroll
         for (int n = 0; n < BN / 8; n++)
             top = fmaxf(top, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
-        top = quad_max(top);
+        top = kl_quad_max(top);
         base = top == -INFINITY ? 0 : top;      /* all masked so far: weights of 0, not NaN */
         keep = kl_exp2(max[r] - base);
         max[r] = top;
@@ -233,7 +221,7 @@ flash_kernel(Flash p)
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         int64_t i = i0 + warp * 16 + lane / 4 + r * 8;
-        float total = quad_sum(sum[r]);
+        float total = kl_quad_sum(sum[r]);
 
         if (i >= p.Sq)
             continue;

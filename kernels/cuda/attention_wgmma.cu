@@ -120,18 +120,6 @@ template<int EP, int BN> static __device__ __forceinline__ void weigh_tile(float
         kl_wgmma_columns(o, w[j], kl_panel_desc(v + j * 16 * 128, BN * 128));
 }
 
-static __device__ __forceinline__ float quad_max(float v)
-{
-    v = fmaxf(v, __shfl_xor_sync(KL_FULL, v, 1));
-    return fmaxf(v, __shfl_xor_sync(KL_FULL, v, 2));
-}
-
-static __device__ __forceinline__ float quad_sum(float v)
-{
-    v += __shfl_xor_sync(KL_FULL, v, 1);
-    return v + __shfl_xor_sync(KL_FULL, v, 2);
-}
-
 /* Biases of the tile at j0; keys that do not exist are masked. */
 template<int BN, bool BIAS> static __device__ __forceinline__ void finish_scores(const Flash &p, float (&s)[BN / 8][4],
                                                                                  int64_t j0)
@@ -163,7 +151,7 @@ template<int BN> static __device__ __forceinline__ void soften(float (&s)[BN / 8
 #pragma unroll
         for (int n = 0; n < BN / 8; n++)
             top = fmaxf(top, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
-        top = quad_max(top);
+        top = kl_quad_max(top);
         base = top == -INFINITY ? 0 : top * scale;      /* -inf scores: weights of 0, not NaN */
         keep[r] = kl_exp2(max[r] * scale - base);
         max[r] = top;
@@ -206,7 +194,7 @@ template<int EP> static __device__ __forceinline__ void write_out(const Flash &p
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const int64_t i = (int64_t)blockIdx.x * BM + g * 64 + warp * 16 + lane / 4 + r * 8;
-        const float total = quad_sum(sum[r]);
+        const float total = kl_quad_sum(sum[r]);
 
         if (i >= p.Sq)
             continue;

@@ -147,6 +147,19 @@ static __device__ __forceinline__ float kl_warp_max(float v)
     return v;
 }
 
+/** Of four neighbouring lanes, which hold a row of an mma tile together. */
+static __device__ __forceinline__ float kl_quad_max(float v)
+{
+    v = fmaxf(v, __shfl_xor_sync(KL_FULL, v, 1));
+    return fmaxf(v, __shfl_xor_sync(KL_FULL, v, 2));
+}
+
+static __device__ __forceinline__ float kl_quad_sum(float v)
+{
+    v += __shfl_xor_sync(KL_FULL, v, 1);
+    return v + __shfl_xor_sync(KL_FULL, v, 2);
+}
+
 /** The block's sum in every thread, always in the same order; part[32] is shared memory. */
 static __device__ __forceinline__ double kl_block_sum(double v, double *part)
 {
