@@ -235,6 +235,40 @@ static int set_time(AVFilterContext *ctx, KlingContinuation *k, int nb_lead, int
     return ret;
 }
 
+static int alloc_kept(KlingKept *kept, int width_px, int height_px)
+{
+    const size_t n = (size_t)width_px * height_px;
+
+    if (!(kept->of[0] = av_calloc(n, 2 * sizeof(*kept->of[0]))))
+        return AVERROR(ENOMEM);
+    kept->of[1] = kept->of[0] + n;
+    return 0;
+}
+
+/* All of one end's detail. */
+static void keep_all(const KlingContinuation *k, KlingKept *kept, int end)
+{
+    for (size_t i = 0; i < (size_t)k->width_px * k->height_px; i++) {
+        kept->of[end][i]  = 1;
+        kept->of[!end][i] = 0;
+    }
+}
+
+static int take_detail(AVFilterContext *ctx, KlingContinuation *k, const AVFrame *first_of_trail)
+{
+    int ret;
+
+    if (!k->detail)
+        return 0;
+    if ((ret = alloc_kept(&k->prev_kept, k->width_px, k->height_px)) < 0 ||
+        (ret = alloc_kept(&k->next_kept, k->width_px, k->height_px)) < 0 ||
+        (ret = alloc_kept(&k->mixed_kept, k->width_px, k->height_px)) < 0 ||
+        (ret = ff_kling_fit_detail_set(ctx, &k->fit, &k->lead_detail, k->like, &k->full)) < 0)
+        return ret;
+    keep_all(k, &k->prev_kept, 0);
+    return first_of_trail ? ff_kling_fit_detail_set(ctx, &k->fit, &k->trail_detail, first_of_trail, &k->full) : 0;
+}
+
 static int alloc_pictures(KlingContinuation *k)
 {
     int ret;
@@ -275,7 +309,8 @@ int ff_kling_continue_begin(AVFilterContext *ctx, KlingContinuation *k, const Kl
     k->fade = FFMAX(lrint(av_q2d(c->frame_rate)), 1);
     if (nb_trail)
         k->fade = FFMIN(k->fade, k->time.pictures + 1);
-    if ((ret = alloc_pictures(k)) < 0 || (ret = make_job(ctx, k)) < 0)
+    if ((ret = alloc_pictures(k)) < 0 || (ret = take_detail(ctx, k, after ? after->frame[0] : NULL)) < 0 ||
+        (ret = make_job(ctx, k)) < 0)
         return ret;
     if (klc_frame_interlaced(last))
         av_log(ctx, AV_LOG_WARNING, "the footage is interlaced, the new frames are not: deinterlace it first\n");
@@ -300,7 +335,7 @@ static void free_pictures(KlingPicture **p, int *nb)
 
 void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
 {
-    const int resample = k->resample;
+    const KlingContinuation options = { .resample = k->resample, .detail = k->detail };
 
     ff_kling_clip_end(c);
     free_pictures(&k->lead, &k->nb_lead);
@@ -312,9 +347,14 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
     ff_kling_picture_free(&k->full);
     ff_kling_still_free(&k->lead_still);
     ff_kling_still_free(&k->trail_still);
+    ff_kling_fit_detail_free(&k->lead_detail);
+    ff_kling_fit_detail_free(&k->trail_detail);
+    av_freep(&k->prev_kept.of[0]);
+    av_freep(&k->next_kept.of[0]);
+    av_freep(&k->mixed_kept.of[0]);
     ff_kling_fit_free(&k->fit);
     av_frame_free(&k->like);
-    *k = (KlingContinuation){ .resample = resample };
+    *k = options;
 }
 
 /* ---- its pictures ------------------------------------------------------------------------------------------ */
@@ -394,12 +434,17 @@ static int fill_queue(AVFilterContext *ctx, KlingContinuation *k)
 static void keep_still(KlingContinuation *k, KlingStill *still, const KlingSeamEnd *e, KlingPicture *p,
                        const KlingPicture *decoded, int for_good, double part)
 {
+    float *kept = k->next_kept.of[still == &k->trail_still];
+
     ff_kling_still_look(still, decoded, for_good);
-    if (!still->any || part <= 0)
+    if (!still->any || part <= 0) {
+        memset(kept, 0, (size_t)k->width_px * k->height_px * sizeof(*kept));
         return;
+    }
+    ff_kling_still_kept(still, kept, part);
     copy_picture(&k->full, (const float *const *)decoded->data, decoded->width_px);
     ff_kling_seam_apply(e, e, &k->full, 1, 0);
-    ff_kling_still_apply(still, p, &k->full, part);
+    ff_kling_still_apply(still, p, &k->full, kept);
 }
 
 /* Picture i, decoded in next, becomes what is shown. */
@@ -409,8 +454,10 @@ static void correct(KlingContinuation *k, int i)
 
     copy_picture(&k->mixed, (const float *const *)k->next.data, k->width_px);
     ff_kling_seam_apply(&k->lead_end, &k->trail_end, &k->next, ff_kling_seam_fade(i, k->fade), trail_part);
+    if (!k->detail)
+        return;
     keep_still(k, &k->lead_still, &k->lead_end, &k->next, &k->mixed, 1, 1 - trail_part);
-    if (trail_part > 0)
+    if (k->nb_trail)
         keep_still(k, &k->trail_still, &k->trail_end, &k->next, &k->mixed, 0, trail_part);
 }
 
@@ -425,6 +472,8 @@ static int load_next(AVFilterContext *ctx, KlingContinuation *k)
     if (i > k->time.pictures) {
         av_assert0(i == k->time.pictures + 1 && k->nb_trail);
         copy_picture(&k->next, (const float *const *)k->trail[0].data, k->width_px);
+        if (k->detail)
+            keep_all(k, &k->next_kept, 1);
     } else {
         if ((ret = fill_queue(ctx, k)) < 0)
             return ret;
@@ -437,17 +486,17 @@ static int load_next(AVFilterContext *ctx, KlingContinuation *k)
     return 0;
 }
 
-static void mix(KlingPicture *dst, const KlingPicture *a, const KlingPicture *b, float part)
+static void mix(float *dst, const float *a, const float *b, size_t n, float part)
 {
-    const size_t n = (size_t)dst->width_px * dst->height_px * 3;
-
     for (size_t i = 0; i < n; i++)
-        dst->data[0][i] = a->data[0][i] + part * (b->data[0][i] - a->data[0][i]);
+        dst[i] = a[i] + part * (b[i] - a[i]);
 }
 
-/* The picture of new frame n. */
-static int picture_of(AVFilterContext *ctx, KlingContinuation *k, int n, const KlingPicture **p)
+/* The picture of new frame n, and what it keeps. */
+static int picture_of(AVFilterContext *ctx, KlingContinuation *k, int n, const KlingPicture **p,
+                      const KlingKept **kept)
 {
+    const size_t plane = (size_t)k->width_px * k->height_px;
     double part;
     int at, ret;
 
@@ -458,15 +507,20 @@ static int picture_of(AVFilterContext *ctx, KlingContinuation *k, int n, const K
         if ((ret = load_next(ctx, k)) < 0)
             return ret;
         FFSWAP(KlingPicture, k->prev, k->next);
+        FFSWAP(KlingKept, k->prev_kept, k->next_kept);
         k->has_next = 0;
         k->at++;
     }
-    *p = &k->prev;
+    *p    = &k->prev;
+    *kept = &k->prev_kept;
     if (part > 0) {
         if ((ret = load_next(ctx, k)) < 0)
             return ret;
-        mix(&k->mixed, &k->prev, &k->next, part);
+        mix(k->mixed.data[0], k->prev.data[0], k->next.data[0], 3 * plane, part);
         *p = &k->mixed;
+        if (k->detail)
+            mix(k->mixed_kept.of[0], k->prev_kept.of[0], k->next_kept.of[0], 2 * plane, part);
+        *kept = &k->mixed_kept;
     }
     return 0;
 }
@@ -503,12 +557,13 @@ int ff_kling_continue_next(AVFilterLink *outlink, KlingContinuation *k, AVFrame 
 {
     AVFilterContext *ctx = outlink->src;
     const KlingPicture *p;
+    const KlingKept *kept;
     AVFrame *f;
     int ret;
 
     if (k->nb_done == k->time.frames)
         return 0;
-    if ((ret = picture_of(ctx, k, k->nb_done + 1, &p)) < 0)
+    if ((ret = picture_of(ctx, k, k->nb_done + 1, &p, &kept)) < 0)
         return ret;
     if (!(f = ff_get_video_buffer(outlink, k->like->width, k->like->height)))
         return AVERROR(ENOMEM);
@@ -517,6 +572,10 @@ int ff_kling_continue_next(AVFilterLink *outlink, KlingContinuation *k, AVFrame 
         (ret = ff_kling_fit_out(ctx, &k->fit, f, p)) < 0) {
         av_frame_free(&f);
         return ret;
+    }
+    if (k->detail) {
+        ff_kling_fit_detail_add(&k->lead_detail, f, kept->of[0], k->width_px, k->height_px);
+        ff_kling_fit_detail_add(&k->trail_detail, f, kept->of[1], k->width_px, k->height_px);
     }
     klc_frame_key(f);
     k->nb_done++;

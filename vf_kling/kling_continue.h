@@ -14,9 +14,15 @@
 #include "kling_seam.h"
 #include "kling_time.h"
 
+/** How much of the footage's fine detail belongs to a picture, per pixel: of the lead's, of the trail's. */
+typedef struct KlingKept {
+    float *of[2];                       /* one allocation that begins at of[0] */
+} KlingKept;
+
 /** Zeroed memory is a fresh one. The filter's context begins with the KlingClip that it works for. */
 typedef struct KlingContinuation {
     int resample;                       /* enum KlingResample; an option of the filter */
+    int detail;                         /* likewise: whether what stands still keeps its detail */
 
     AVRational spacing;                 /* seconds per new frame */
     KlingTime time;
@@ -28,25 +34,29 @@ typedef struct KlingContinuation {
     int nb_lead, nb_trail;
     KlingSeamEnd lead_end, trail_end;
     KlingStill lead_still, trail_still;
+    KlingFitDetail lead_detail, trail_detail;
     int fade;                           /* pictures that the correction's map fades over */
     KlingPicture *queue;                /* a ring of nb_slots: pictures come, not yet corrected */
     int nb_slots, first, nb_queued;
     int nb_read;                        /* new pictures that have come */
     int prepared;                       /* the lead's decoded pictures have come */
     KlingPicture prev, next, mixed;     /* picture `at`, the one after it when has_next, what lies between */
+    KlingKept prev_kept, next_kept, mixed_kept;
     KlingPicture full;                  /* scratch */
     int at, has_next;
     double step_ms;
 } KlingContinuation;
 
 #define KLING_HELP_RESAMPLE "set how the model's pictures become frames of the footage's rate"
+#define KLING_HELP_DETAIL "give what stands still the footage's detail"
 
-/** The option `resample`, for a table whose context's member k is the KlingContinuation. */
-#define FF_KLING_RESAMPLE_OPTION(type, k) \
+/** Options of both filters, for a table whose context's member k is the KlingContinuation. */
+#define FF_KLING_CONTINUE_OPTIONS(type, k) \
     { "resample", KLING_HELP_RESAMPLE, offsetof(type, k.resample), AV_OPT_TYPE_INT, \
       { .i64 = KLING_RESAMPLE_BLEND }, 0, KLING_RESAMPLE_NEAREST, KLING_FLAGS, "resample" }, \
         KLING_VALUE("resample", "blend",   KLING_RESAMPLE_BLEND,   "a mix of the two around a frame"), \
-        KLING_VALUE("resample", "nearest", KLING_RESAMPLE_NEAREST, "the nearer one")
+        KLING_VALUE("resample", "nearest", KLING_RESAMPLE_NEAREST, "the nearer one"), \
+    { "detail", KLING_HELP_DETAIL, offsetof(type, k.detail), AV_OPT_TYPE_BOOL, { .i64 = 1 }, 0, 1, KLING_FLAGS }
 
 /** Query function of both filters: what libswscale reads and writes with 8 bits or more, the same on all links; and
  *  hardware formats, so that ff_kling_continue_check() can say what to do about them. */

@@ -10,6 +10,7 @@
 
 #include "libavutil/common.h"
 #include "libavutil/error.h"
+#include "libavutil/intreadwrite.h"
 #include "libavutil/log.h"
 #include "libavutil/mem.h"
 #include "libavutil/opt.h"
@@ -211,4 +212,134 @@ int ff_kling_fit_out(void *log, KlingFit *f, AVFrame *frame, const KlingPicture 
     sws_scale(f->out->sws, (const uint8_t *const *)rgb->data, rgb->linesize, 0, rgb->height, frame->data,
               frame->linesize);
     return 0;
+}
+
+/* ---- detail finer than the model's pictures -------------------------------------------------------------- */
+
+void ff_kling_fit_detail_free(KlingFitDetail *d)
+{
+    av_frame_free(&d->real);
+    av_frame_free(&d->plain);
+}
+
+/* Each component within two bytes, as integers. */
+static int whole_components(const AVPixFmtDescriptor *d)
+{
+    for (int i = 0; i < d->nb_components; i++)
+        if (d->comp[i].shift + d->comp[i].depth > 16)
+            return 0;
+    return !(d->flags & AV_PIX_FMT_FLAG_FLOAT);
+}
+
+int ff_kling_fit_detail_set(void *log, KlingFit *f, KlingFitDetail *d, const AVFrame *real, KlingPicture *scratch)
+{
+    int ret;
+
+    ff_kling_fit_detail_free(d);
+    if (!whole_components(av_pix_fmt_desc_get(real->format)))
+        return 0;
+    if (!(d->real = av_frame_clone(real)) || !(d->plain = av_frame_alloc())) {
+        ff_kling_fit_detail_free(d);
+        return AVERROR(ENOMEM);
+    }
+    d->plain->width           = real->width;
+    d->plain->height          = real->height;
+    d->plain->format          = real->format;
+    d->plain->colorspace      = real->colorspace;
+    d->plain->color_range     = real->color_range;
+    d->plain->chroma_location = real->chroma_location;
+    if ((ret = av_frame_get_buffer(d->plain, 0)) < 0 ||
+        (ret = ff_kling_fit_in(log, f, scratch, real)) < 0 ||
+        (ret = ff_kling_fit_out(log, f, d->plain, scratch)) < 0)
+        ff_kling_fit_detail_free(d);
+    return ret;
+}
+
+/* Where component c of a pixel lies. */
+typedef struct Place {
+    int plane, offset, step, shift, wide, big;
+    unsigned max;
+} Place;
+
+static Place place_of(const AVPixFmtDescriptor *d, int c)
+{
+    const AVComponentDescriptor *k = &d->comp[c];
+
+    return (Place){ .plane = k->plane, .offset = k->offset, .step = k->step, .shift = k->shift,
+                    .wide = k->shift + k->depth > 8, .big = !!(d->flags & AV_PIX_FMT_FLAG_BE),
+                    .max = (1u << k->depth) - 1 };
+}
+
+static unsigned word_at(const Place *a, const uint8_t *p)
+{
+    return !a->wide ? *p : a->big ? AV_RB16(p) : AV_RL16(p);
+}
+
+static void set_word(const Place *a, uint8_t *p, unsigned v)
+{
+    if (!a->wide)
+        *p = v;
+    else if (a->big)
+        AV_WB16(p, v);
+    else
+        AV_WL16(p, v);
+}
+
+/* Between the centres of two pixels of a row of n, for pixel x of a row of w. */
+static float between(const float *row, int n, int x, int w)
+{
+    const float at = av_clipf((x + 0.5f) * n / w - 0.5f, 0, n - 1);
+    const int i = FFMIN((int)at, FFMAX(n - 2, 0));
+
+    return row[i] + (at - i) * (row[FFMIN(i + 1, n - 1)] - row[i]);
+}
+
+static void add_row(const Place *a, uint8_t *to, const uint8_t *real, const uint8_t *plain, int w, const float *keep,
+                    int n)
+{
+    for (int x = 0; x < w; x++, to += a->step, real += a->step, plain += a->step) {
+        const unsigned word = word_at(a, to);
+        const int lost = (int)(word_at(a, real) >> a->shift & a->max) - (int)(word_at(a, plain) >> a->shift & a->max);
+        const int v = (int)(word >> a->shift & a->max) + (lost ? lrintf(lost * between(keep, n, x, w)) : 0);
+
+        set_word(a, to, (word & ~(a->max << a->shift)) | (unsigned)av_clip(v, 0, a->max) << a->shift);
+    }
+}
+
+void ff_kling_fit_detail_add(const KlingFitDetail *d, AVFrame *frame, const float *keep, int width_px, int height_px)
+{
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(frame->format);
+    const int colours = desc->nb_components - !!(desc->flags & AV_PIX_FMT_FLAG_ALPHA);
+    float *row;
+    Key a, b;
+
+    if (!d->plain)
+        return;
+    a = key_of(d->plain, width_px, height_px);
+    b = key_of(frame, width_px, height_px);
+    if (memcmp(&a, &b, sizeof(a)) || !(row = av_malloc_array(width_px, sizeof(*row))))
+        return;                         /* the frame is as good as without */
+    for (int c = 0; c < colours; c++) {
+        const Place at = place_of(desc, c);
+        const int chroma = (c == 1 || c == 2) && !(desc->flags & AV_PIX_FMT_FLAG_RGB);
+        const int w = chroma ? AV_CEIL_RSHIFT(frame->width, desc->log2_chroma_w) : frame->width;
+        const int h = chroma ? AV_CEIL_RSHIFT(frame->height, desc->log2_chroma_h) : frame->height;
+
+        for (int y = 0; y < h; y++) {
+            const float where = av_clipf((y + 0.5f) * height_px / h - 0.5f, 0, height_px - 1);
+            const int i = FFMIN((int)where, FFMAX(height_px - 2, 0));
+            const float *up = keep + (ptrdiff_t)i * width_px;
+            const float *down = keep + (ptrdiff_t)FFMIN(i + 1, height_px - 1) * width_px;
+            const ptrdiff_t line = y;
+            float any = 0;
+
+            for (int x = 0; x < width_px; x++)
+                any += row[x] = up[x] + (where - i) * (down[x] - up[x]);
+            if (any > 0)
+                add_row(&at, frame->data[at.plane] + line * frame->linesize[at.plane] + at.offset,
+                        d->real->data[at.plane] + line * d->real->linesize[at.plane] + at.offset,
+                        d->plain->data[at.plane] + line * d->plain->linesize[at.plane] + at.offset, w, row, width_px);
+        }
+    }
+    av_free(row);
 }

@@ -41,4 +41,21 @@ int ff_kling_fit_in(void *log, KlingFit *f, KlingPicture *p, const AVFrame *fram
 /** Fills a frame whose buffers, size, format and colour properties are set. Values are clipped to [0, 1]; NaN is 0. */
 int ff_kling_fit_out(void *log, KlingFit *f, AVFrame *frame, const KlingPicture *p);
 
+/* ---- detail finer than the model's pictures -------------------------------------------------------------- */
+
+/** A frame of the footage, and what is left of it after the way into the model's size and back. Where a new frame
+ *  shows the same, the difference makes it as sharp as the footage. Zeroed memory is a fresh one. */
+typedef struct KlingFitDetail {
+    AVFrame *real, *plain;
+} KlingFitDetail;
+
+/** Takes a reference to real. scratch: a picture of the model's size, overwritten. Formats whose components do not lie
+ *  in 8 or 16 bits each (float) are left alone: such a detail adds nothing. Returns 0 or an AVERROR, and has logged one
+ *  line then. */
+int  ff_kling_fit_detail_set(void *log, KlingFit *f, KlingFitDetail *d, const AVFrame *real, KlingPicture *scratch);
+void ff_kling_fit_detail_free(KlingFitDetail *d);
+/** Adds it to a frame that ff_kling_fit_out() has filled, if that has the same size, format and colour properties.
+ *  keep: width_px x height_px of 0..1, how much of it where; bilinear in between. Alpha is not touched. */
+void ff_kling_fit_detail_add(const KlingFitDetail *d, AVFrame *frame, const float *keep, int width_px, int height_px);
+
 #endif /* AVFILTER_KLING_FIT_H */

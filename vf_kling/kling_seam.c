@@ -237,9 +237,15 @@ static void box(float *dst, const float *src, int n, ptrdiff_t step, int r)
     }
 }
 
+/* Pixels to each side that a look takes in. */
+static int around(const KlingPicture *p)
+{
+    return FFMAX(FFMIN(p->width_px, p->height_px) / 64, 1);
+}
+
 void ff_kling_still_look(KlingStill *s, const KlingPicture *decoded, int for_good)
 {
-    const int w = decoded->width_px, h = decoded->height_px, r = FFMAX(FFMIN(w, h) / 64, 1);
+    const int w = decoded->width_px, h = decoded->height_px, r = around(decoded);
     const size_t n = (size_t)w * h;
 
     if (!s->keep || (for_good && !s->any))
@@ -263,11 +269,36 @@ void ff_kling_still_look(KlingStill *s, const KlingPicture *decoded, int for_goo
     }
 }
 
-void ff_kling_still_apply(const KlingStill *s, KlingPicture *p, const KlingPicture *full, double part)
+/* The least of 2 r + 1 values, fewer at the ends; n of them, `step` apart. dst is not src. */
+static void least(float *dst, const float *src, int n, ptrdiff_t step, int r)
+{
+    for (int i = 0; i < n; i++) {
+        float v = src[i * step];
+
+        for (int k = FFMAX(i - r, 0); k <= FFMIN(i + r, n - 1); k++)
+            v = FFMIN(v, src[k * step]);
+        dst[i * step] = v;
+    }
+}
+
+void ff_kling_still_kept(KlingStill *s, float *kept, double part)
+{
+    const int w = s->seen.width_px, h = s->seen.height_px, r = around(&s->seen);
+    const size_t n = (size_t)w * h;
+
+    for (int y = 0; y < h; y++)
+        least(s->work + (ptrdiff_t)y * w, s->keep + (ptrdiff_t)y * w, w, 1, r);
+    for (int x = 0; x < w; x++)
+        least(kept + x, s->work + x, h, w, r);
+    for (size_t i = 0; i < n; i++)
+        kept[i] *= part;
+}
+
+void ff_kling_still_apply(const KlingStill *s, KlingPicture *p, const KlingPicture *full, const float *kept)
 {
     const size_t n = (size_t)p->width_px * p->height_px;
 
     for (int c = 0; c < 3; c++)
         for (size_t i = 0; i < n; i++)
-            p->data[c][i] += part * s->keep[i] * (full->data[c][i] + s->rest.data[c][i] - p->data[c][i]);
+            p->data[c][i] += kept[i] * (full->data[c][i] + s->rest.data[c][i] - p->data[c][i]);
 }

@@ -80,8 +80,12 @@ void ff_kling_still_free(KlingStill *s);
  *  and the channels, counts in full up to 2/255 and not at all from 8/255. for_good: what has moved once does not come
  *  back; pictures are then looked at in order, away from the known one. */
 void ff_kling_still_look(KlingStill *s, const KlingPicture *decoded, int for_good);
-/** p, a new picture with its colour corrected, becomes `full` plus what it lacks there, in this part. full: the same
- *  picture with its colour corrected in full, as next to the known one. */
-void ff_kling_still_apply(const KlingStill *s, KlingPicture *p, const KlingPicture *full, double part);
+/** How much is added to the picture that was looked at, per pixel of kept: part times keep, the least of it around a
+ *  pixel, as what is lost at an edge lies on both of its sides and would stay behind as a line where the thing has
+ *  gone. */
+void ff_kling_still_kept(KlingStill *s, float *kept, double part);
+/** p, a new picture with its colour corrected, becomes `full` plus what it lacks there, as much as kept says. full: the
+ *  same picture with its colour corrected in full, as next to the known one. */
+void ff_kling_still_apply(const KlingStill *s, KlingPicture *p, const KlingPicture *full, const float *kept);
 
 #endif /* AVFILTER_KLING_SEAM_H */

@@ -31,7 +31,7 @@ typedef struct KlingBridgeContext {
 
 static const AVOption kling_bridge_options[] = {
     FF_KLING_OPTIONS,
-    FF_KLING_RESAMPLE_OPTION(KlingBridgeContext, k),
+    FF_KLING_CONTINUE_OPTIONS(KlingBridgeContext, k),
     { NULL }
 };
 

@@ -30,7 +30,7 @@ static const AVOption kling_extend_options[] = {
     { "only", "give the new frames alone, from time 0", OFFSET(only), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1,
       KLING_FLAGS },
     { "loop", "arrive at the first frame again", OFFSET(loop), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1, KLING_FLAGS },
-    FF_KLING_RESAMPLE_OPTION(KlingExtendContext, k),
+    FF_KLING_CONTINUE_OPTIONS(KlingExtendContext, k),
     { NULL }
 };
 

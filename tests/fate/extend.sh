@@ -87,6 +87,21 @@ ff -v verbose -f lavfi -i "$src=64x48" -vf "kling_extend=$go:frames=3:context=1:
 logged extend_colour_picture "colour after the seam: gain $n, offset $n of 255, from 1 pictures"
 logged extend_colour_trail "colour before the trail: gain $n, offset $n of 255, from 4 pictures"
 
+# detail: grain that the model's pictures cannot hold goes on where nothing moves (the model that ships, three times
+# its size)
+still="kling=a red ball stands still on the grass:model=samples/model:frames=1:seed=5,scale=384:384,noise=alls=24"
+ff -filter_complex "$still,format=yuv420p" -frames:v 1 "$tmp/still.png"
+likeness() {
+    ff -i "$tmp/still.png" -filter_complex "split[a][b];[a]loop=8:1,kling_extend=a red ball stands still on the grass:\
+model=samples/model:only=1:frames=1:seed=5:detail=$1[c];[b][c]psnr" -f null -
+    sed -n 's/.*PSNR .*average:\([0-9]*\).*/\1/p' "$log"
+}
+if needs extend_detail filter noise psnr loop; then
+    without=$(likeness 0) with=$(likeness 1)
+    if [ "${with:-0}" -ge $((${without:-99} + 4)) ]; then ok extend_detail
+    else fail extend_detail "the first new frame has $with dB to the last real one, $without without detail"; fi
+fi
+
 # pictures and GIFs
 if needs extend_gif encoder gif && needs extend_gif filter palettegen paletteuse; then
     ff -f lavfi -i "testsrc2=s=64x48,format=rgb24" -frames:v 1 "$tmp/photo.png"

@@ -37,7 +37,7 @@ help() {
 # shellcheck disable=SC2086
 help kling 36 $shared
 # shellcheck disable=SC2086
-help kling_extend 39 $shared only loop resample
+help kling_extend 40 $shared only loop resample detail
 # shellcheck disable=SC2086
-help kling_bridge 37 $shared resample
+help kling_bridge 38 $shared resample detail
 done_testing

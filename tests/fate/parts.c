@@ -272,6 +272,132 @@ static void test_fit_alpha_opaque(void)
     av_frame_free(&f);
 }
 
+/* ---- detail ------------------------------------------------------------------------------------------------ */
+
+/* Component c of every pixel: write it, or read it. */
+static void component(AVFrame *f, int c, uint16_t *v, int write)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    const int chroma = (c == 1 || c == 2) && !(d->flags & AV_PIX_FMT_FLAG_RGB);
+    const int w = AV_CEIL_RSHIFT(f->width, chroma ? d->log2_chroma_w : 0);
+    const int h = AV_CEIL_RSHIFT(f->height, chroma ? d->log2_chroma_h : 0);
+
+    if (!write)
+        memset(v, 0, sizeof(*v) * f->width * f->height);
+    for (int y = 0; y < h; y++)
+        if (write)
+            av_write_image_line(v + y * w, f->data, f->linesize, d, 0, y, c, w);
+        else
+            av_read_image_line(v + y * w, (const uint8_t **)f->data, f->linesize, d, 0, y, c, w, 0);
+}
+
+enum { DETAIL_W = 66, DETAIL_H = 51 };
+
+/* Noise, which no smaller picture holds. */
+static AVFrame *noisy_frame(enum AVPixelFormat format)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
+    static uint16_t v[DETAIL_W * DETAIL_H];
+    AVFrame *f = new_frame(format, DETAIL_W, DETAIL_H);
+    unsigned seed = 7;
+
+    for (int i = 0; i < 4 && f->data[i]; i++)
+        memset(f->data[i], 0, f->linesize[i] * (i && i < 3 && d->log2_chroma_h ? (DETAIL_H + 1) / 2 : DETAIL_H));
+    for (int c = 0; c < d->nb_components; c++) {
+        for (int i = 0; i < DETAIL_W * DETAIL_H; i++) {
+            seed = seed * 1664525 + 1013904223;
+            v[i] = seed >> 8 & ((1 << d->comp[c].depth) - 1);
+        }
+        component(f, c, v, 1);
+    }
+    return f;
+}
+
+/* How many samples of the columns x0 to x1 - 1, of 66, are off the mean of a and b by more than `limit`; not alpha. */
+static int others(AVFrame *f, AVFrame *a, AVFrame *b, int x0, int x1, int limit)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    static uint16_t v[3][DETAIL_W * DETAIL_H];
+    int bad = 0;
+
+    for (int c = 0; c < d->nb_components - !!(d->flags & AV_PIX_FMT_FLAG_ALPHA); c++) {
+        const int shift = (c == 1 || c == 2) && !(d->flags & AV_PIX_FMT_FLAG_RGB) ? d->log2_chroma_w : 0;
+        const int w = DETAIL_W >> shift;
+
+        component(f, c, v[0], 0);
+        component(a, c, v[1], 0);
+        component(b, c, v[2], 0);
+        for (int i = 0; i < w * DETAIL_H; i++)
+            bad += i % w >= x0 >> shift && i % w < x1 >> shift && abs(2 * v[0][i] - v[1][i] - v[2][i]) > 2 * limit;
+    }
+    return bad;
+}
+
+static void detail_of(const char *name)
+{
+    enum { W = 16, H = 12 };
+    AVFrame *real = noisy_frame(av_get_pix_fmt(name)), *f = new_frame(real->format, DETAIL_W, DETAIL_H);
+    KlingFitDetail d = { 0 };
+    KlingFit fit = { 0 };
+    KlingPicture p;
+    float keep[W * H];
+    uint16_t alpha[DETAIL_W * DETAIL_H];
+    const int has_alpha = !!(av_pix_fmt_desc_get(real->format)->flags & AV_PIX_FMT_FLAG_ALPHA);
+
+    need(ff_kling_picture_alloc(&p, W, H) >= 0);
+    REQUIRE(ff_kling_fit_detail_set(NULL, &fit, &d, real, &p) >= 0 && d.plain);
+    CHECK(others(d.plain, real, real, 0, 66, 0) > 1000, "%s: the plain one has it all", name);
+    for (int i = 0; i < W * H; i++)
+        keep[i] = i % W < W / 2;
+    REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
+    ff_kling_fit_detail_add(&d, f, keep, W, H);
+    CHECK(!others(f, real, real, 0, 28, 0), "%s: %d samples are not restored", name,
+          others(f, real, real, 0, 28, 0));
+    CHECK(!others(f, d.plain, d.plain, 38, 66, 0), "%s: a part that is not kept has changed", name);
+    for (int i = 0; i < W * H; i++)
+        keep[i] = 0.5;
+    REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
+    ff_kling_fit_detail_add(&d, f, keep, W, H);
+    CHECK(!others(f, real, d.plain, 0, 66, 1), "%s: half of it", name);
+    if (has_alpha) {
+        int bad = 0;
+
+        component(f, av_pix_fmt_desc_get(f->format)->nb_components - 1, alpha, 0);
+        for (int i = 0; i < DETAIL_W * DETAIL_H; i++)
+            bad += alpha[i] != 255;
+        CHECK(!bad, "%s: %d pixels are not opaque", name, bad);
+    }
+    f->colorspace = AVCOL_SPC_BT2020_NCL;                   /* other colours: not this frame's detail */
+    for (int i = 0; i < W * H; i++)
+        keep[i] = 1;
+    REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
+    ff_kling_fit_detail_add(&d, f, keep, W, H);
+    CHECK(others(f, real, real, 0, 66, 0) > 1000, "%s: detail of other colours", name);
+    ff_kling_fit_detail_free(&d);
+    ff_kling_fit_free(&fit);
+    ff_kling_picture_free(&p);
+    av_frame_free(&real);
+    av_frame_free(&f);
+}
+
+static void test_fit_detail(void)
+{
+    static const char *const formats[] = { "yuv420p", "yuv422p10le", "yuv444p12be", "nv12", "p010le", "yuyv422",
+                                           "rgb24", "bgra", "gbrp", "gbrp16le", "rgb48be", "x2rgb10le", "gray",
+                                           "gray10le", "yuva420p" };
+    AVFrame *f = new_frame(av_get_pix_fmt("gbrpf32le"), DETAIL_W, DETAIL_H);
+    KlingFitDetail d = { 0 };
+    KlingFit fit = { 0 };
+    KlingPicture p;
+
+    for (int i = 0; i < (int)(sizeof(formats) / sizeof(*formats)); i++)
+        detail_of(formats[i]);
+    need(ff_kling_picture_alloc(&p, 16, 16) >= 0);
+    CHECK(ff_kling_fit_detail_set(NULL, &fit, &d, f, &p) >= 0 && !d.plain, "float is left alone");
+    ff_kling_picture_free(&p);
+    av_frame_free(&f);
+}
+
 /* ---- history ----------------------------------------------------------------------------------------------- */
 
 static int add(KlingHistory *h, int64_t pts, int w)
@@ -350,6 +476,7 @@ int main(void)
     RUN(test_fit_scaled);
     RUN(test_fit_chroma_location);
     RUN(test_fit_alpha_opaque);
+    RUN(test_fit_detail);
     RUN(test_history_last);
     RUN(test_history_first);
     RUN(test_history_bounded);

@@ -216,6 +216,7 @@ static void put_object(KlingPicture *p, int x0)
 /* The scene with an object at x (none: -1), decoded, corrected as a continuation of the plain scene. */
 static void go_on(KlingSeamEnd *e, KlingStill *s, KlingPicture *p, KlingPicture *real, int x)
 {
+    float kept[W * H];
     KlingPicture full;
 
     need(ff_kling_picture_alloc(&full, W, H) >= 0);
@@ -227,8 +228,9 @@ static void go_on(KlingSeamEnd *e, KlingStill *s, KlingPicture *p, KlingPicture 
     ff_kling_still_look(s, p, 1);
     ff_kling_seam_apply(e, e, p, 0, 0);
     ff_kling_seam_apply(e, e, &full, 1, 0);
+    ff_kling_still_kept(s, kept, 1);
     if (s->any)
-        ff_kling_still_apply(s, p, &full, 1);
+        ff_kling_still_apply(s, p, &full, kept);
     ff_kling_picture_free(&full);
 }
 
@@ -241,6 +243,22 @@ static double difference(const KlingPicture *a, const KlingPicture *b, int x0, i
             for (int x = x0; x < x1; x++)
                 w = fmax(w, fabs(a->data[c][y * W + x] - b->data[c][y * W + x]));
     return w;
+}
+
+/* A place that has moved takes its neighbours along, and no more. */
+static void check_kept(KlingStill *s)
+{
+    float kept[W * H];
+    int bad = 0;
+
+    s->keep[14 * W + 20] = 0;
+    s->keep[0] = 0.5;
+    ff_kling_still_kept(s, kept, 0.5);
+    for (int y = 0; y < H; y++)
+        for (int x = 0; x < W; x++)
+            bad += kept[y * W + x] != (abs(x - 20) <= 1 && abs(y - 14) <= 1 ? 0 : x <= 1 && y <= 1 ? 0.25f : 0.5f);
+    CHECK(!bad, "%d pixels", bad);
+    s->keep[14 * W + 20] = s->keep[0] = 1;
 }
 
 static void test_still(void)
@@ -257,6 +275,7 @@ static void test_still(void)
     ff_kling_seam_solve(&e);
     REQUIRE(ff_kling_still_set(&s, &real, (const float *const *)p.data, W) >= 0);
     REQUIRE(ff_kling_still_solve(&s, &e) >= 0);
+    check_kept(&s);
 
     go_on(&e, &s, &p, &real, -1);
     CHECK(difference(&p, &real, 0, W) < 1e-6, "what stands still has lost %g", difference(&p, &real, 0, W));
