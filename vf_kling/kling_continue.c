@@ -235,23 +235,15 @@ static int set_time(AVFilterContext *ctx, KlingContinuation *k, int nb_lead, int
     return ret;
 }
 
-static int alloc_kept(KlingKept *kept, int width_px, int height_px)
+/* All of one end's detail, none of the other's. */
+static void keep_all(const KlingContinuation *k, KlingKept kept[2], int end)
 {
-    const size_t n = (size_t)width_px * height_px;
+    const size_t n = (size_t)k->width_px * k->height_px;
 
-    if (!(kept->of[0] = av_calloc(n, 2 * sizeof(*kept->of[0]))))
-        return AVERROR(ENOMEM);
-    kept->of[1] = kept->of[0] + n;
-    return 0;
-}
-
-/* All of one end's detail. */
-static void keep_all(const KlingContinuation *k, KlingKept *kept, int end)
-{
-    for (size_t i = 0; i < (size_t)k->width_px * k->height_px; i++) {
-        kept->of[end][i]  = 1;
-        kept->of[!end][i] = 0;
-    }
+    memset(kept[0].keep, 0, 3 * n * sizeof(*kept[0].keep));
+    memset(kept[1].keep, 0, 3 * n * sizeof(*kept[1].keep));
+    for (size_t i = 0; i < n; i++)
+        kept[end].keep[i] = 1;
 }
 
 static int take_detail(AVFilterContext *ctx, KlingContinuation *k, const AVFrame *first_of_trail)
@@ -260,12 +252,13 @@ static int take_detail(AVFilterContext *ctx, KlingContinuation *k, const AVFrame
 
     if (!k->detail)
         return 0;
-    if ((ret = alloc_kept(&k->prev_kept, k->width_px, k->height_px)) < 0 ||
-        (ret = alloc_kept(&k->next_kept, k->width_px, k->height_px)) < 0 ||
-        (ret = alloc_kept(&k->mixed_kept, k->width_px, k->height_px)) < 0 ||
-        (ret = ff_kling_fit_detail_set(ctx, &k->fit, &k->lead_detail, k->like, &k->full)) < 0)
+    for (int i = 0; i < 2; i++)
+        if ((ret = ff_kling_kept_alloc(&k->prev_kept[i], k->width_px, k->height_px)) < 0 ||
+            (ret = ff_kling_kept_alloc(&k->next_kept[i], k->width_px, k->height_px)) < 0)
+            return ret;
+    if ((ret = ff_kling_fit_detail_set(ctx, &k->fit, &k->lead_detail, k->like, &k->full)) < 0)
         return ret;
-    keep_all(k, &k->prev_kept, 0);
+    keep_all(k, k->prev_kept, 0);
     return first_of_trail ? ff_kling_fit_detail_set(ctx, &k->fit, &k->trail_detail, first_of_trail, &k->full) : 0;
 }
 
@@ -345,13 +338,14 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
     ff_kling_picture_free(&k->next);
     ff_kling_picture_free(&k->mixed);
     ff_kling_picture_free(&k->full);
-    ff_kling_still_free(&k->lead_still);
-    ff_kling_still_free(&k->trail_still);
+    ff_kling_follow_free(&k->lead_follow);
+    ff_kling_follow_free(&k->trail_follow);
     ff_kling_fit_detail_free(&k->lead_detail);
     ff_kling_fit_detail_free(&k->trail_detail);
-    av_freep(&k->prev_kept.of[0]);
-    av_freep(&k->next_kept.of[0]);
-    av_freep(&k->mixed_kept.of[0]);
+    for (int i = 0; i < 2; i++) {
+        ff_kling_kept_free(&k->prev_kept[i]);
+        ff_kling_kept_free(&k->next_kept[i]);
+    }
     ff_kling_fit_free(&k->fit);
     av_frame_free(&k->like);
     *k = options;
@@ -361,7 +355,7 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
 
 /* The decoded counterparts of known pictures come first, or last. Colour is measured on some next to the new ones, what
  * stands still on the nearest. */
-static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingStill *still, const KlingPicture *known, int nb,
+static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingFollow *follow, const KlingPicture *known, int nb,
                    int trail)
 {
     const KlingFrame *f;
@@ -376,14 +370,14 @@ static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingStill *still, con
             break;
         if (distance < SEAM_PAIRS)
             ff_kling_seam_add(e, &known[i], f->data, f->stride);
-        if (!distance && (ret = ff_kling_still_set(still, &known[i], f->data, f->stride)) < 0)
+        if (!distance && (ret = ff_kling_follow_set(follow, &known[i], f->data, f->stride)) < 0)
             return ret;
     }
     ff_kling_seam_solve(e);
     av_log(ctx, AV_LOG_VERBOSE, "colour %s: gain %.3f %.3f %.3f, offset %+.2f %+.2f %+.2f of 255, from %d pictures\n",
            trail ? "before the trail" : "after the seam", e->gain[0], e->gain[1], e->gain[2], e->offset[0] * 255,
            e->offset[1] * 255, e->offset[2] * 255, e->nb);
-    return ff_kling_still_solve(still, e);
+    return ff_kling_follow_solve(follow, e);
 }
 
 static void copy_picture(KlingPicture *dst, const float *const src[3], ptrdiff_t stride)
@@ -400,7 +394,7 @@ static int prepare(AVFilterContext *ctx, KlingContinuation *k)
 
     if (k->prepared)
         return 0;
-    if ((ret = measure(ctx, &k->lead_end, &k->lead_still, k->lead, k->nb_lead, 0)) < 0)
+    if ((ret = measure(ctx, &k->lead_end, &k->lead_follow, k->lead, k->nb_lead, 0)) < 0)
         return ret;
     FFSWAP(KlingPicture, k->prev, k->lead[k->nb_lead - 1]);     /* picture 0 */
     free_pictures(&k->lead, &k->nb_lead);
@@ -424,27 +418,26 @@ static int fill_queue(AVFilterContext *ctx, KlingContinuation *k)
         k->step_ms = f->step_ms;
         k->nb_queued++;
         if (++k->nb_read == k->time.pictures && k->nb_trail &&
-            (ret = measure(ctx, &k->trail_end, &k->trail_still, k->trail, k->nb_trail, 1)) < 0)
+            (ret = measure(ctx, &k->trail_end, &k->trail_follow, k->trail, k->nb_trail, 1)) < 0)
             return ret;
     }
     return 0;
 }
 
-/* Adds what stands still at one end to p, from the decoded picture. */
-static void keep_still(KlingContinuation *k, KlingStill *still, const KlingSeamEnd *e, KlingPicture *p,
-                       const KlingPicture *decoded, int for_good, double part)
+/* Adds what is left of one end's detail to p, from the decoded picture. */
+static void add_detail(KlingContinuation *k, KlingFollow *f, const KlingSeamEnd *e, KlingPicture *p,
+                       const KlingPicture *decoded, int for_good, double part, KlingKept *kept)
 {
-    float *kept = k->next_kept.of[still == &k->trail_still];
-
-    ff_kling_still_look(still, decoded, for_good);
-    if (!still->any || part <= 0) {
-        memset(kept, 0, (size_t)k->width_px * k->height_px * sizeof(*kept));
+    if (part <= 0) {
+        memset(kept->keep, 0, (size_t)k->width_px * k->height_px * sizeof(*kept->keep));
         return;
     }
-    ff_kling_still_kept(still, kept, part);
+    ff_kling_follow_look(f, decoded, for_good, part, kept);
+    if (!f->any)
+        return;
     copy_picture(&k->full, (const float *const *)decoded->data, decoded->width_px);
     ff_kling_seam_apply(e, e, &k->full, 1, 0);
-    ff_kling_still_apply(still, p, &k->full, kept);
+    ff_kling_follow_apply(f, p, &k->full, kept);
 }
 
 /* Picture i, decoded in next, becomes what is shown. */
@@ -456,9 +449,9 @@ static void correct(KlingContinuation *k, int i)
     ff_kling_seam_apply(&k->lead_end, &k->trail_end, &k->next, ff_kling_seam_fade(i, k->fade), trail_part);
     if (!k->detail)
         return;
-    keep_still(k, &k->lead_still, &k->lead_end, &k->next, &k->mixed, 1, 1 - trail_part);
+    add_detail(k, &k->lead_follow, &k->lead_end, &k->next, &k->mixed, 1, 1 - trail_part, &k->next_kept[0]);
     if (k->nb_trail)
-        keep_still(k, &k->trail_still, &k->trail_end, &k->next, &k->mixed, 0, trail_part);
+        add_detail(k, &k->trail_follow, &k->trail_end, &k->next, &k->mixed, 0, trail_part, &k->next_kept[1]);
 }
 
 /* Picture at + 1 into next. */
@@ -473,7 +466,7 @@ static int load_next(AVFilterContext *ctx, KlingContinuation *k)
         av_assert0(i == k->time.pictures + 1 && k->nb_trail);
         copy_picture(&k->next, (const float *const *)k->trail[0].data, k->width_px);
         if (k->detail)
-            keep_all(k, &k->next_kept, 1);
+            keep_all(k, k->next_kept, 1);
     } else {
         if ((ret = fill_queue(ctx, k)) < 0)
             return ret;
@@ -486,41 +479,37 @@ static int load_next(AVFilterContext *ctx, KlingContinuation *k)
     return 0;
 }
 
-static void mix(float *dst, const float *a, const float *b, size_t n, float part)
+static void mix(KlingPicture *dst, const KlingPicture *a, const KlingPicture *b, float part)
 {
+    const size_t n = (size_t)dst->width_px * dst->height_px * 3;
+
     for (size_t i = 0; i < n; i++)
-        dst[i] = a[i] + part * (b[i] - a[i]);
+        dst->data[0][i] = a->data[0][i] + part * (b->data[0][i] - a->data[0][i]);
 }
 
-/* The picture of new frame n, and what it keeps. */
-static int picture_of(AVFilterContext *ctx, KlingContinuation *k, int n, const KlingPicture **p,
-                      const KlingKept **kept)
+/* The picture of new frame n; part: how much of it is that of next. */
+static int picture_of(AVFilterContext *ctx, KlingContinuation *k, int n, const KlingPicture **p, double *part)
 {
-    const size_t plane = (size_t)k->width_px * k->height_px;
-    double part;
     int at, ret;
 
     if ((ret = prepare(ctx, k)) < 0)
         return ret;
-    ff_kling_time_at(&k->time, n, k->resample, &at, &part);
+    ff_kling_time_at(&k->time, n, k->resample, &at, part);
     while (k->at < at) {
         if ((ret = load_next(ctx, k)) < 0)
             return ret;
         FFSWAP(KlingPicture, k->prev, k->next);
-        FFSWAP(KlingKept, k->prev_kept, k->next_kept);
+        for (int i = 0; i < 2; i++)
+            FFSWAP(KlingKept, k->prev_kept[i], k->next_kept[i]);
         k->has_next = 0;
         k->at++;
     }
-    *p    = &k->prev;
-    *kept = &k->prev_kept;
-    if (part > 0) {
+    *p = &k->prev;
+    if (*part > 0) {
         if ((ret = load_next(ctx, k)) < 0)
             return ret;
-        mix(k->mixed.data[0], k->prev.data[0], k->next.data[0], 3 * plane, part);
+        mix(&k->mixed, &k->prev, &k->next, *part);
         *p = &k->mixed;
-        if (k->detail)
-            mix(k->mixed_kept.of[0], k->prev_kept.of[0], k->next_kept.of[0], 2 * plane, part);
-        *kept = &k->mixed_kept;
     }
     return 0;
 }
@@ -557,13 +546,13 @@ int ff_kling_continue_next(AVFilterLink *outlink, KlingContinuation *k, AVFrame 
 {
     AVFilterContext *ctx = outlink->src;
     const KlingPicture *p;
-    const KlingKept *kept;
+    double part;
     AVFrame *f;
     int ret;
 
     if (k->nb_done == k->time.frames)
         return 0;
-    if ((ret = picture_of(ctx, k, k->nb_done + 1, &p, &kept)) < 0)
+    if ((ret = picture_of(ctx, k, k->nb_done + 1, &p, &part)) < 0)
         return ret;
     if (!(f = ff_get_video_buffer(outlink, k->like->width, k->like->height)))
         return AVERROR(ENOMEM);
@@ -573,9 +562,11 @@ int ff_kling_continue_next(AVFilterLink *outlink, KlingContinuation *k, AVFrame 
         av_frame_free(&f);
         return ret;
     }
-    if (k->detail) {
-        ff_kling_fit_detail_add(&k->lead_detail, f, kept->of[0], k->width_px, k->height_px);
-        ff_kling_fit_detail_add(&k->trail_detail, f, kept->of[1], k->width_px, k->height_px);
+    for (int i = 0; i < 2; i++) {
+        const KlingFitDetail *d = i ? &k->trail_detail : &k->lead_detail;
+
+        ff_kling_fit_detail_add(d, f, &k->prev_kept[i], k->width_px, k->height_px, 1 - part);
+        ff_kling_fit_detail_add(d, f, &k->next_kept[i], k->width_px, k->height_px, part);
     }
     klc_frame_key(f);
     k->nb_done++;

@@ -14,15 +14,10 @@
 #include "kling_seam.h"
 #include "kling_time.h"
 
-/** How much of the footage's fine detail belongs to a picture, per pixel: of the lead's, of the trail's. */
-typedef struct KlingKept {
-    float *of[2];                       /* one allocation that begins at of[0] */
-} KlingKept;
-
 /** Zeroed memory is a fresh one. The filter's context begins with the KlingClip that it works for. */
 typedef struct KlingContinuation {
     int resample;                       /* enum KlingResample; an option of the filter */
-    int detail;                         /* likewise: whether what stands still keeps its detail */
+    int detail;                         /* likewise: whether what can be followed keeps its detail */
 
     AVRational spacing;                 /* seconds per new frame */
     KlingTime time;
@@ -33,7 +28,7 @@ typedef struct KlingContinuation {
     KlingPicture *lead, *trail;         /* the real ones, in order of time */
     int nb_lead, nb_trail;
     KlingSeamEnd lead_end, trail_end;
-    KlingStill lead_still, trail_still;
+    KlingFollow lead_follow, trail_follow;
     KlingFitDetail lead_detail, trail_detail;
     int fade;                           /* pictures that the correction's map fades over */
     KlingPicture *queue;                /* a ring of nb_slots: pictures come, not yet corrected */
@@ -41,14 +36,14 @@ typedef struct KlingContinuation {
     int nb_read;                        /* new pictures that have come */
     int prepared;                       /* the lead's decoded pictures have come */
     KlingPicture prev, next, mixed;     /* picture `at`, the one after it when has_next, what lies between */
-    KlingKept prev_kept, next_kept, mixed_kept;
+    KlingKept prev_kept[2], next_kept[2];       /* of the lead, of the trail */
     KlingPicture full;                  /* scratch */
     int at, has_next;
     double step_ms;
 } KlingContinuation;
 
 #define KLING_HELP_RESAMPLE "set how the model's pictures become frames of the footage's rate"
-#define KLING_HELP_DETAIL "give what stands still the footage's detail"
+#define KLING_HELP_DETAIL "carry the footage's detail along where it can be followed"
 
 /** Options of both filters, for a table whose context's member k is the KlingContinuation. */
 #define FF_KLING_CONTINUE_OPTIONS(type, k) \

@@ -285,61 +285,97 @@ static void set_word(const Place *a, uint8_t *p, unsigned v)
         AV_WL16(p, v);
 }
 
-/* Between the centres of two pixels of a row of n, for pixel x of a row of w. */
-static float between(const float *row, int n, int x, int w)
+static int value_at(const Place *a, const uint8_t *p)
 {
-    const float at = av_clipf((x + 0.5f) * n / w - 0.5f, 0, n - 1);
-    const int i = FFMIN((int)at, FFMAX(n - 2, 0));
-
-    return row[i] + (at - i) * (row[FFMIN(i + 1, n - 1)] - row[i]);
+    return word_at(a, p) >> a->shift & a->max;
 }
 
-static void add_row(const Place *a, uint8_t *to, const uint8_t *real, const uint8_t *plain, int w, const float *keep,
-                    int n)
-{
-    for (int x = 0; x < w; x++, to += a->step, real += a->step, plain += a->step) {
-        const unsigned word = word_at(a, to);
-        const int lost = (int)(word_at(a, real) >> a->shift & a->max) - (int)(word_at(a, plain) >> a->shift & a->max);
-        const int v = (int)(word >> a->shift & a->max) + (lost ? lrintf(lost * between(keep, n, x, w)) : 0);
+/* One component of real, plain and the frame that is made. */
+typedef struct Component {
+    Place at;
+    int w, h;
+    const uint8_t *real, *plain;
+    ptrdiff_t real_line, plain_line;
+} Component;
 
-        set_word(a, to, (word & ~(a->max << a->shift)) | (unsigned)av_clip(v, 0, a->max) << a->shift);
+/* real - plain at (x, y), between pixels by the four around. */
+static float lost_at(const Component *k, float x, float y)
+{
+    const int x0 = av_clip((int)floorf(x), 0, k->w - 1), y0 = av_clip((int)floorf(y), 0, k->h - 1);
+    const int right = x0 + 1 < k->w, down = y0 + 1 < k->h;
+    const float u = av_clipf(x - x0, 0, 1), v = av_clipf(y - y0, 0, 1);
+    float d[4];
+
+    for (int i = 0; i < 4; i++) {
+        const ptrdiff_t px = (x0 + (i & 1 & right)) * (ptrdiff_t)k->at.step, py = y0 + (i >> 1 & down);
+
+        if ((i & 1 && u == 0) || (i >> 1 && v == 0))
+            d[i] = 0;
+        else
+            d[i] = value_at(&k->at, k->real + py * k->real_line + px) -
+                   value_at(&k->at, k->plain + py * k->plain_line + px);
+    }
+    return (1 - v) * ((1 - u) * d[0] + u * d[1]) + v * ((1 - u) * d[2] + u * d[3]);
+}
+
+/* Row y of the frame begins at `to`. keep is smooth, between the model's pixels, dx and dy go with the nearest of them,
+ * as what lies between two ways has gone neither. */
+static void add_row(const Component *k, uint8_t *to, int y, const KlingKept *kept, int width_px, int height_px,
+                    float part)
+{
+    const float scale_x = width_px / (float)k->w, scale_y = height_px / (float)k->h;
+    const float my = av_clipf((y + 0.5f) * scale_y - 0.5f, 0, height_px - 1);
+    const int y0 = (int)my, y1 = FFMIN(y0 + 1, height_px - 1);
+    const float *up = kept->keep + (ptrdiff_t)y0 * width_px, *down = kept->keep + (ptrdiff_t)y1 * width_px;
+    const ptrdiff_t near = (ptrdiff_t)lrintf(my) * width_px;
+
+    for (int x = 0; x < k->w; x++, to += k->at.step) {
+        const float mx = av_clipf((x + 0.5f) * scale_x - 0.5f, 0, width_px - 1), v = my - y0;
+        const int x0 = (int)mx, x1 = FFMIN(x0 + 1, width_px - 1);
+        const float a = up[x0] + v * (down[x0] - up[x0]), b = up[x1] + v * (down[x1] - up[x1]);
+        const float keep = part * (a + (mx - x0) * (b - a));
+        const ptrdiff_t i = near + lrintf(mx);
+        unsigned word;
+        int value;
+
+        if (keep <= 0)
+            continue;
+        word  = word_at(&k->at, to);
+        value = (int)(word >> k->at.shift & k->at.max) +
+                lrintf(keep * lost_at(k, x + kept->dx[i] / scale_x, y + kept->dy[i] / scale_y));
+        set_word(&k->at, to, (word & ~(k->at.max << k->at.shift)) |
+                             (unsigned)av_clip(value, 0, k->at.max) << k->at.shift);
     }
 }
 
-void ff_kling_fit_detail_add(const KlingFitDetail *d, AVFrame *frame, const float *keep, int width_px, int height_px)
+void ff_kling_fit_detail_add(const KlingFitDetail *d, AVFrame *frame, const KlingKept *kept, int width_px,
+                             int height_px, double part)
 {
     const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(frame->format);
     const int colours = desc->nb_components - !!(desc->flags & AV_PIX_FMT_FLAG_ALPHA);
-    float *row;
     Key a, b;
 
-    if (!d->plain)
+    if (!d->plain || part <= 0)
         return;
     a = key_of(d->plain, width_px, height_px);
     b = key_of(frame, width_px, height_px);
-    if (memcmp(&a, &b, sizeof(a)) || !(row = av_malloc_array(width_px, sizeof(*row))))
-        return;                         /* the frame is as good as without */
+    if (memcmp(&a, &b, sizeof(a)))
+        return;
     for (int c = 0; c < colours; c++) {
-        const Place at = place_of(desc, c);
         const int chroma = (c == 1 || c == 2) && !(desc->flags & AV_PIX_FMT_FLAG_RGB);
-        const int w = chroma ? AV_CEIL_RSHIFT(frame->width, desc->log2_chroma_w) : frame->width;
-        const int h = chroma ? AV_CEIL_RSHIFT(frame->height, desc->log2_chroma_h) : frame->height;
+        const Place at = place_of(desc, c);
+        const Component k = {
+            .at         = at,
+            .w          = AV_CEIL_RSHIFT(frame->width,  chroma ? desc->log2_chroma_w : 0),
+            .h          = AV_CEIL_RSHIFT(frame->height, chroma ? desc->log2_chroma_h : 0),
+            .real       = d->real->data[at.plane] + at.offset,
+            .plain      = d->plain->data[at.plane] + at.offset,
+            .real_line  = d->real->linesize[at.plane],
+            .plain_line = d->plain->linesize[at.plane],
+        };
 
-        for (int y = 0; y < h; y++) {
-            const float where = av_clipf((y + 0.5f) * height_px / h - 0.5f, 0, height_px - 1);
-            const int i = FFMIN((int)where, FFMAX(height_px - 2, 0));
-            const float *up = keep + (ptrdiff_t)i * width_px;
-            const float *down = keep + (ptrdiff_t)FFMIN(i + 1, height_px - 1) * width_px;
-            const ptrdiff_t line = y;
-            float any = 0;
-
-            for (int x = 0; x < width_px; x++)
-                any += row[x] = up[x] + (where - i) * (down[x] - up[x]);
-            if (any > 0)
-                add_row(&at, frame->data[at.plane] + line * frame->linesize[at.plane] + at.offset,
-                        d->real->data[at.plane] + line * d->real->linesize[at.plane] + at.offset,
-                        d->plain->data[at.plane] + line * d->plain->linesize[at.plane] + at.offset, w, row, width_px);
-        }
+        for (int y = 0; y < k.h; y++)
+            add_row(&k, frame->data[at.plane] + y * (ptrdiff_t)frame->linesize[at.plane] + at.offset, y, kept, width_px,
+                    height_px, part);
     }
-    av_free(row);
 }

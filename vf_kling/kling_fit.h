@@ -54,8 +54,9 @@ typedef struct KlingFitDetail {
  *  line then. */
 int  ff_kling_fit_detail_set(void *log, KlingFit *f, KlingFitDetail *d, const AVFrame *real, KlingPicture *scratch);
 void ff_kling_fit_detail_free(KlingFitDetail *d);
-/** Adds it to a frame that ff_kling_fit_out() has filled, if that has the same size, format and colour properties.
- *  keep: width_px x height_px of 0..1, how much of it where; bilinear in between. Alpha is not touched. */
-void ff_kling_fit_detail_add(const KlingFitDetail *d, AVFrame *frame, const float *keep, int width_px, int height_px);
+/** Adds it to a frame that ff_kling_fit_out() has filled, if that has the same size, format and colour properties:
+ *  `part` of what kept says, of the model's size. Alpha is not touched. */
+void ff_kling_fit_detail_add(const KlingFitDetail *d, AVFrame *frame, const KlingKept *kept, int width_px,
+                             int height_px, double part);
 
 #endif /* AVFILTER_KLING_FIT_H */

@@ -10,6 +10,7 @@
 #include <libavfilter/kling_fit.h>
 #include <libavfilter/kling_history.h>
 #include <libavfilter/kling_time.h>
+#include <libavutil/common.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 
@@ -333,6 +334,31 @@ static int others(AVFrame *f, AVFrame *a, AVFrame *b, int x0, int x1, int limit)
     return bad;
 }
 
+/* The detail has come two pixels to the right: samples that are not plain(x) + real(x - 2) - plain(x - 2). */
+static int not_moved(AVFrame *f, AVFrame *real, AVFrame *plain)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    static uint16_t v[3][DETAIL_W * DETAIL_H];
+    int bad = 0;
+
+    for (int c = 0; c < d->nb_components - !!(d->flags & AV_PIX_FMT_FLAG_ALPHA); c++) {
+        const int shift = (c == 1 || c == 2) && !(d->flags & AV_PIX_FMT_FLAG_RGB) ? d->log2_chroma_w : 0;
+        const int h = (c == 1 || c == 2) && d->log2_chroma_h ? (DETAIL_H + 1) / 2 : DETAIL_H;
+        const int w = DETAIL_W >> shift, by = 2 >> shift, max = (1 << d->comp[c].depth) - 1;
+
+        component(f, c, v[0], 0);
+        component(real, c, v[1], 0);
+        component(plain, c, v[2], 0);
+        for (int y = 0; y < h; y++)
+            for (int x = by; x < w; x++) {
+                const int i = y * w + x, wanted = v[2][i] + v[1][i - by] - v[2][i - by];
+
+                bad += v[0][i] != av_clip(wanted, 0, max);
+            }
+    }
+    return bad;
+}
+
 static void detail_of(const char *name)
 {
     enum { W = 16, H = 12 };
@@ -340,25 +366,32 @@ static void detail_of(const char *name)
     KlingFitDetail d = { 0 };
     KlingFit fit = { 0 };
     KlingPicture p;
-    float keep[W * H];
+    KlingKept kept;
     uint16_t alpha[DETAIL_W * DETAIL_H];
     const int has_alpha = !!(av_pix_fmt_desc_get(real->format)->flags & AV_PIX_FMT_FLAG_ALPHA);
 
-    need(ff_kling_picture_alloc(&p, W, H) >= 0);
+    need(ff_kling_picture_alloc(&p, W, H) >= 0 && ff_kling_kept_alloc(&kept, W, H) >= 0);
     REQUIRE(ff_kling_fit_detail_set(NULL, &fit, &d, real, &p) >= 0 && d.plain);
     CHECK(others(d.plain, real, real, 0, 66, 0) > 1000, "%s: the plain one has it all", name);
     for (int i = 0; i < W * H; i++)
-        keep[i] = i % W < W / 2;
+        kept.keep[i] = i % W < W / 2;
     REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
-    ff_kling_fit_detail_add(&d, f, keep, W, H);
+    ff_kling_fit_detail_add(&d, f, &kept, W, H, 1);
     CHECK(!others(f, real, real, 0, 28, 0), "%s: %d samples are not restored", name,
           others(f, real, real, 0, 28, 0));
     CHECK(!others(f, d.plain, d.plain, 38, 66, 0), "%s: a part that is not kept has changed", name);
     for (int i = 0; i < W * H; i++)
-        keep[i] = 0.5;
+        kept.keep[i] = 0.5;
     REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
-    ff_kling_fit_detail_add(&d, f, keep, W, H);
+    ff_kling_fit_detail_add(&d, f, &kept, W, H, 1);
     CHECK(!others(f, real, d.plain, 0, 66, 1), "%s: half of it", name);
+    for (int i = 0; i < W * H; i++) {
+        kept.keep[i] = 1;
+        kept.dx[i]   = -2.0 * W / DETAIL_W;
+    }
+    REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
+    ff_kling_fit_detail_add(&d, f, &kept, W, H, 1);
+    CHECK(!not_moved(f, real, d.plain), "%s: %d samples have not moved", name, not_moved(f, real, d.plain));
     if (has_alpha) {
         int bad = 0;
 
@@ -368,11 +401,11 @@ static void detail_of(const char *name)
         CHECK(!bad, "%s: %d pixels are not opaque", name, bad);
     }
     f->colorspace = AVCOL_SPC_BT2020_NCL;                   /* other colours: not this frame's detail */
-    for (int i = 0; i < W * H; i++)
-        keep[i] = 1;
+    memset(kept.dx, 0, sizeof(*kept.dx) * W * H);
     REQUIRE(ff_kling_fit_out(NULL, &fit, f, &p) >= 0);
-    ff_kling_fit_detail_add(&d, f, keep, W, H);
+    ff_kling_fit_detail_add(&d, f, &kept, W, H, 1);
     CHECK(others(f, real, real, 0, 66, 0) > 1000, "%s: detail of other colours", name);
+    ff_kling_kept_free(&kept);
     ff_kling_fit_detail_free(&d);
     ff_kling_fit_free(&fit);
     ff_kling_picture_free(&p);

@@ -185,7 +185,7 @@ static void test_seam_fade(void)
         CHECK(ff_kling_seam_fade(i, 16) < ff_kling_seam_fade(i - 1, 16), "%d", i);
 }
 
-/* ---- what stands still ------------------------------------------------------------------------------------- */
+/* ---- what can be followed ------------------------------------------------------------------------------------ */
 
 /* Blurred, as a VAE does it, and darker. */
 static void blur(KlingPicture *dst, const KlingPicture *src)
@@ -214,23 +214,22 @@ static void put_object(KlingPicture *p, int x0)
 }
 
 /* The scene with an object at x (none: -1), decoded, corrected as a continuation of the plain scene. */
-static void go_on(KlingSeamEnd *e, KlingStill *s, KlingPicture *p, KlingPicture *real, int x)
+static void go_on(KlingSeamEnd *e, KlingFollow *s, KlingPicture *p, KlingPicture *real, int x)
 {
-    float kept[W * H];
     KlingPicture full;
+    KlingKept kept;
 
-    need(ff_kling_picture_alloc(&full, W, H) >= 0);
+    need(ff_kling_picture_alloc(&full, W, H) >= 0 && ff_kling_kept_alloc(&kept, W, H) >= 0);
     scene(real, 5);
     if (x >= 0)
         put_object(real, x);
     blur(p, real);
     memcpy(full.data[0], p->data[0], sizeof(float) * 3 * W * H);
-    ff_kling_still_look(s, p, 1);
+    ff_kling_follow_look(s, p, 1, 1, &kept);
     ff_kling_seam_apply(e, e, p, 0, 0);
     ff_kling_seam_apply(e, e, &full, 1, 0);
-    ff_kling_still_kept(s, kept, 1);
-    if (s->any)
-        ff_kling_still_apply(s, p, &full, kept);
+    ff_kling_follow_apply(s, p, &full, &kept);
+    ff_kling_kept_free(&kept);
     ff_kling_picture_free(&full);
 }
 
@@ -245,27 +244,29 @@ static double difference(const KlingPicture *a, const KlingPicture *b, int x0, i
     return w;
 }
 
-/* A place that has moved takes its neighbours along, and no more. */
-static void check_kept(KlingStill *s)
+/* One pixel that has changed: the mean of 3x3 differs around it, and what is next to that is not added either. */
+static void check_around(KlingFollow *f, KlingPicture *p)
 {
-    float kept[W * H];
+    KlingKept kept;
     int bad = 0;
 
-    s->keep[14 * W + 20] = 0;
-    s->keep[0] = 0.5;
-    ff_kling_still_kept(s, kept, 0.5);
+    need(ff_kling_kept_alloc(&kept, W, H) >= 0);
+    for (int c = 0; c < 3; c++)
+        p->data[c][14 * W + 20] += 1;
+    ff_kling_follow_look(f, p, 0, 0.5, &kept);
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++)
-            bad += kept[y * W + x] != (abs(x - 20) <= 1 && abs(y - 14) <= 1 ? 0 : x <= 1 && y <= 1 ? 0.25f : 0.5f);
+            bad += kept.keep[y * W + x] != (abs(x - 20) <= 2 && abs(y - 14) <= 2 ? 0 : 0.5f);
     CHECK(!bad, "%d pixels", bad);
-    s->keep[14 * W + 20] = s->keep[0] = 1;
+    ff_kling_kept_free(&kept);
 }
 
 static void test_still(void)
 {
     KlingPicture real, p, plain;
     KlingSeamEnd e = { 0 };
-    KlingStill s = { 0 };
+    KlingFollow s = { 0 };
+    KlingKept kept;
 
     need(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&p, W, H) >= 0 &&
          ff_kling_picture_alloc(&plain, W, H) >= 0);
@@ -273,9 +274,9 @@ static void test_still(void)
     blur(&p, &real);
     ff_kling_seam_add(&e, &real, (const float *const *)p.data, W);
     ff_kling_seam_solve(&e);
-    REQUIRE(ff_kling_still_set(&s, &real, (const float *const *)p.data, W) >= 0);
-    REQUIRE(ff_kling_still_solve(&s, &e) >= 0);
-    check_kept(&s);
+    REQUIRE(ff_kling_follow_set(&s, &real, (const float *const *)p.data, W) >= 0);
+    REQUIRE(ff_kling_follow_solve(&s, &e) >= 0);
+    check_around(&s, &p);
 
     go_on(&e, &s, &p, &real, -1);
     CHECK(difference(&p, &real, 0, W) < 1e-6, "what stands still has lost %g", difference(&p, &real, 0, W));
@@ -294,9 +295,82 @@ static void test_still(void)
     /* everything moves: nothing is added any more */
     for (int i = 0; i < 3 * W * H; i++)
         p.data[0][i] = 1 - p.data[0][i];
-    ff_kling_still_look(&s, &p, 1);
+    need(ff_kling_kept_alloc(&kept, W, H) >= 0);
+    ff_kling_follow_look(&s, &p, 1, 1, &kept);
     CHECK(!s.any);
-    ff_kling_still_free(&s);
+    for (int i = 0; i < W * H; i++)
+        CHECK(!kept.keep[i], "pixel %d is kept", i);
+    ff_kling_kept_free(&kept);
+    ff_kling_follow_free(&s);
+    ff_kling_picture_free(&real);
+    ff_kling_picture_free(&p);
+    ff_kling_picture_free(&plain);
+}
+
+/* A wall of waves that has gone (dx, dy) to the right and down. */
+static void wall(KlingPicture *p, double dx, double dy)
+{
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < H; y++)
+            for (int x = 0; x < W; x++) {
+                const double u = x - dx, v = y - dy;
+
+                p->data[c][y * W + x] = 0.5 + 0.08 * (sin(1.1 * u + 0.3 * v + c) + sin(0.8 * v - 0.5 * u) +
+                                                      sin(0.23 * u + 0.31 * v) + sin(0.45 * u - 0.62 * v) +
+                                                      sin(0.61 * u + 0.92 * v));
+            }
+}
+
+static double inside(const KlingPicture *a, const KlingPicture *b, int margin)
+{
+    double sum = 0;
+    int nb = 0;
+
+    for (int c = 0; c < 3; c++)
+        for (int y = margin; y < H - margin; y++)
+            for (int x = margin; x < W - margin; x++, nb++)
+                sum += fabs(a->data[c][y * W + x] - b->data[c][y * W + x]);
+    return sum / nb;
+}
+
+/* The camera pans by whole pixels and by parts of them: most of the lost detail comes along. */
+static void test_follow_pan(void)
+{
+    static const double step[][2] = { { 2, 0 }, { -3, 1 }, { 1.5, 0.75 }, { 0.3, -0.4 } };
+    KlingPicture real, p, plain;
+
+    need(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&p, W, H) >= 0 &&
+         ff_kling_picture_alloc(&plain, W, H) >= 0);
+    for (int t = 0; t < 4; t++) {
+        KlingSeamEnd e = { .gain = { 1, 1, 1 }, .offset = { 0.02, 0.02, 0.02 } };
+        KlingFollow f = { 0 };
+        KlingKept kept;
+
+        need(ff_kling_kept_alloc(&kept, W, H) >= 0);
+        wall(&real, 0, 0);
+        blur(&p, &real);
+        REQUIRE(ff_kling_follow_set(&f, &real, (const float *const *)p.data, W) >= 0);
+        REQUIRE(ff_kling_follow_solve(&f, &e) >= 0);
+        for (int i = 1; i <= 4; i++) {
+            double without, with;
+
+            wall(&real, i * step[t][0], i * step[t][1]);
+            blur(&p, &real);
+            ff_kling_follow_look(&f, &p, 1, 1, &kept);
+            ff_kling_seam_apply(&e, &e, &p, 1, 0);
+            memcpy(plain.data[0], p.data[0], sizeof(float) * 3 * W * H);
+            ff_kling_follow_apply(&f, &p, &plain, &kept);
+            without = inside(&plain, &real, 14);
+            with    = inside(&p, &real, 14);
+            CHECK(with < (t < 2 && i < 3 ? 1e-3 : t < 2 ? 0.3 * without : 0.45 * without),
+                  "step %g, %g, picture %d: %g, %g without", step[t][0], step[t][1], i, with, without);
+            CHECK(fabs(kept.dx[H / 2 * W + W / 2] + i * step[t][0]) < 0.2 &&
+                  fabs(kept.dy[H / 2 * W + W / 2] + i * step[t][1]) < 0.2, "step %g, %g, picture %d: %g %g", step[t][0],
+                  step[t][1], i, kept.dx[H / 2 * W + W / 2], kept.dy[H / 2 * W + W / 2]);
+        }
+        ff_kling_kept_free(&kept);
+        ff_kling_follow_free(&f);
+    }
     ff_kling_picture_free(&real);
     ff_kling_picture_free(&p);
     ff_kling_picture_free(&plain);
@@ -312,5 +386,6 @@ int main(void)
     RUN(test_seam_trail);
     RUN(test_seam_fade);
     RUN(test_still);
+    RUN(test_follow_pan);
     return check_exit();
 }
