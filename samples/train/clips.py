@@ -4,8 +4,8 @@
 import random
 
 import torch
-import torch.nn.functional as F
 
+import seen
 from render import render
 from scenes import draw_scene
 
@@ -23,22 +23,12 @@ def pictures_of(clips):
     return x.contiguous(memory_format=torch.channels_last_3d) if x.is_cuda else x
 
 
-def by_token(whose):
-    """Whose each pixel is [N, T, H, W] as whose each token of the transformer is [N, F, H/16, W/16]: that of the thing
-    which has most of it and at least a fifth, else the background's, 0."""
-    whose = torch.cat([whose[:, :1].expand(-1, 3, -1, -1), whose], 1)       # the first latent frame is one picture
-    n, t, h, w = whose.shape
-    share = [F.avg_pool2d((whose == k).float().view(n, t // 4, 4, h, w).mean(2), 16) for k in (1, 2)]
-    most, which = torch.stack(share).max(0)
-    return torch.where(most > 0.2, which + 1, 0).to(torch.uint8)
-
-
 class Clips:
     """`count` clips by size; next() renders `args.encode_batch` more of them and says where they lie, the oldest going
     once all places are taken. Scenes are numbered from `first` on by args.seed."""
 
     def __init__(self, args, count, first):
-        self.args, self.counter, self.scenes, self.data, self.owners = args, first, [], [], []
+        self.args, self.counter, self.scenes, self.data, self.known = args, first, [], [], []
         total = sum(SHARE[:len(args.sizes)])
         self.share = [s / total for s in SHARE[:len(args.sizes)]]
         unit = args.encode_batch
@@ -46,8 +36,7 @@ class Clips:
         for (w, h), n in zip(args.sizes, self.room):
             self.data.append(torch.empty(n, 3, args.frames, h, w, dtype=torch.uint8, device=args.device))
             self.scenes.append([None] * n)
-            self.owners.append(torch.zeros(n, (args.frames - 1) // 4 + 1, h // 16, w // 16, dtype=torch.uint8,
-                                           device=args.device))
+            self.known.append(seen.empty(n, (args.frames - 1) // 4 + 1, h, w, args.device))
         self.at = [0] * len(self.room)
 
     def fill(self):
@@ -63,7 +52,8 @@ class Clips:
         self.counter += n
         pictures, whose = render(scenes, args.device, range(args.frames), owners=True)
         self.data[i][a:a + n] = bytes_of(pictures)
-        self.owners[i][a:a + n] = by_token(whose)
+        for k, v in seen.truths(scenes, whose).items():
+            self.known[i][k][a:a + n] = v
         self.scenes[i][a:a + n] = scenes
         self.at[i] = (a + n) % self.room[i]
         return slice(a, a + n)

@@ -25,6 +25,7 @@ PLAINS = {"grey": (0.62, 0.63, 0.66), "pink": (0.96, 0.70, 0.78), "beige": (0.93
 BACKGROUNDS = ("sky", "night", "grass", "sea", "table", "plain")
 GROUNDED = ("grass", "table", "plain")          # where things rest on a floor and can fall onto it
 MOTIONS = ("left", "right", "rises", "falls", "bounces", "rolls", "circles", "grows", "shrinks", "spins", "still")
+WATCHED = ("still", "spins", "bounces", "circles")      # motions with which the camera may move
 CAMERAS = ("static", "pan left", "pan right", "zoom in", "zoom out")
 RELATIONS = ("left of", "right of", "above", "behind")
 BOTTOM = {"ball": 1.0, "cube": 0.86, "pyramid": 0.62, "star": 0.84, "heart": 0.92, "car": 0.62, "fish": 0.58}
@@ -83,7 +84,7 @@ def draw_scene(seed, size=(128, 128), only=None, held=False, moves=None):
             kind, colour, motion, background = only
         else:
             background, kind, colour = rng.choice(BACKGROUNDS), rng.choice(OBJECTS), rng.choice(list(COLOURS))
-            motion = rng.choice(MOTIONS)
+            motion = rng.choice(MOTIONS if rng.random() < 0.8 else WATCHED)
             if kind == "ball" and background in GROUNDED and rng.random() < 0.15:
                 motion = rng.choice(("rolls", "bounces"))
         pair = not only and rng.random() < 0.25
@@ -95,7 +96,7 @@ def draw_scene(seed, size=(128, 128), only=None, held=False, moves=None):
                 motion = "still"
             other = (rng.choice(OBJECTS), rng.choice([c for c in COLOURS if c != colour]))
             things = [Thing(kind, colour, motion), Thing(*other, "still")]
-        elif not only and motion in ("still", "spins", "bounces", "circles") and background != "plain" \
+        elif not only and motion in WATCHED and background != "plain" \
                 and rng.random() < 0.85:         # a plain wall does not show that the camera moves
             camera = rng.choice(CAMERAS[1:])
         camera = moves or camera
@@ -129,11 +130,13 @@ def _place(scene, rng, ax, ay):
     """Size and resting place of each thing."""
     n, floor = len(scene.things), -0.50 * (0.75 + 0.25 * ay) + rng.uniform(-0.06, 0.06)
     grounded = scene.background in GROUNDED
-    size = [rng.uniform(0.27, 0.36) if n == 1 else rng.uniform(0.21, 0.26) for _ in range(n)]
+    size = [rng.uniform(0.36, 0.46) if n == 1 else rng.uniform(0.27, 0.32) for _ in range(n)]
     size = [s * {"star": 1.12, "car": 1.15, "fish": 1.12, "pyramid": 1.1}.get(t.kind, 1.0)
             for s, t in zip(size, scene.things)]
+    if scene.camera.startswith("zoom"):
+        size = [0.75 * s for s in size]                 # the camera makes it larger
     xs, ys = [rng.uniform(-0.18, 0.18)], [rng.uniform(-0.12, 0.15)]
-    gap = rng.uniform(0.42, 0.50) * (1 + 0.25 * (ax - 1))
+    gap = rng.uniform(0.46, 0.52) * (1 + 0.25 * (ax - 1))
     if n == 2:
         side = {"left of": -1, "right of": 1}.get(scene.relation, 0)
         xs, ys = [side * gap, -side * gap], [ys[0], ys[0]]
@@ -189,7 +192,7 @@ def tracks(scene):
             x, y = r * np.cos(a), 0.08 + r * np.sin(a)
         elif m in ("grows", "shrinks"):
             u = t if m == "grows" else 1 - t
-            k = 1.35 if len(scene.things) == 1 else 1.25
+            k = 1.25
             s = s0 * (0.42 + (k - 0.42) * u)
             y = floor + BOTTOM[thing.kind] * s if grounded and scene.relation in (None, "left of", "right of") else y
         elif m == "spins":

@@ -11,8 +11,6 @@ import os
 
 import numpy as np
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
 
 import captions
 import looks
@@ -21,7 +19,8 @@ import muon
 import tokenizer as vocabulary
 import train_text
 from clips import Clips, bytes_of, pick, seeded, unseen
-from scenes import BACKGROUNDS, COLOURS, OBJECTS, draw_scene
+from scenes import draw_scene
+from seen import Seen
 from state import Average, Log, Schedule, Ticker, read_json, restore, save_compact, save_whole, write_json
 from train_vae import autocast, done_vae, encode
 
@@ -60,7 +59,7 @@ class Pool:
         saved = torch.load(path, weights_only=True) if self.args.keep_pool and os.path.exists(path) else {}
         if saved.get("key") != self.key():
             return False
-        self.latents, self.trails, self.clips.owners = saved["latents"], saved["trails"], saved["owners"]
+        self.latents, self.trails, self.clips.known = saved["latents"], saved["trails"], saved["known"]
         self.kind, self.clips.counter = [k.numpy() for k in saved["kind"]], saved["counter"]
         self.clips.scenes = [[draw_scene(s, size) for s in seeds] for seeds, size in
                              zip(saved["seeds"], self.args.sizes)]
@@ -68,7 +67,7 @@ class Pool:
 
     def save(self):
         if self.args.keep_pool:
-            torch.save({"key": self.key(), "latents": self.latents, "trails": self.trails, "owners": self.clips.owners,
+            torch.save({"key": self.key(), "latents": self.latents, "trails": self.trails, "known": self.clips.known,
                         "kind": [torch.from_numpy(k) for k in self.kind], "counter": self.clips.counter,
                         "seeds": [[s.seed for s in part] for part in self.clips.scenes]},
                        self.path())
@@ -101,13 +100,13 @@ class Pool:
         self.encode(i, self.clips.next(i))
 
     def draw(self, rng, count):
-        """Latents [B, z, F, h, w], trails [B, z, MOST, h, w], their kinds, scenes, whose tokens are [B, F, h/2, w/2]:
+        """Latents [B, z, F, h, w], trails [B, z, MOST, h, w], their kinds, scenes, what seen.truths() knows of them:
         clips of one size."""
         i = self.clips.which(rng)
         at = pick(rng, len(self.clips.scenes[i]), count)
         index = torch.tensor(at, device=self.args.device)
         return (self.latents[i][index].float(), self.trails[i][index].float(), self.kind[i][at],
-                [self.clips.scenes[i][k] for k in at], self.clips.owners[i][index])
+                [self.clips.scenes[i][k] for k in at], {k: v[index] for k, v in self.clips.known[i].items()})
 
 
 def first_pictures(args, vae, stats, counter):
@@ -138,32 +137,6 @@ def plan_batch(rng, count, frames, kinds):
         if lead[b] + trail[b] >= frames:
             lead[b] = trail[b] = 0
     return lead, trail, own
-
-
-class Seen(nn.Module):
-    """What a block in the middle knows of the picture: whose each token is, by thing, colour and background. Its error
-    is part of the loss while training begins: with the truth for a teacher, the transformer learns within minutes to
-    look for things, which the velocity alone teaches slowly. It does not ship."""
-
-    def __init__(self, dim):
-        super().__init__()
-        self.sizes = (len(OBJECTS) + len(BACKGROUNDS), len(COLOURS) + 1)
-        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, sum(self.sizes)))
-
-    def truth(self, scenes, owners):
-        """[B, F, h, w] classes: a thing's kind or the background; a thing's colour or none."""
-        kinds, tints = [], []
-        for s in scenes:
-            things = [*s.things, s.things[0]][:2]
-            kinds.append([len(OBJECTS) + BACKGROUNDS.index(s.background)] + [OBJECTS.index(t.kind) for t in things])
-            tints.append([len(COLOURS)] + [list(COLOURS).index(t.colour) for t in things])
-        b, flat = len(scenes), owners.long().flatten(1)
-        return [torch.tensor(v, device=owners.device).gather(1, flat).view(owners.shape) for v in (kinds, tints)]
-
-    def loss(self, x, scenes, owners):
-        """x [B, F, HW, D]: the block's output."""
-        said = self.out(x).flatten(0, 2).split(self.sizes, -1)
-        return sum(F.cross_entropy(a, w.flatten()) for a, w in zip(said, self.truth(scenes, owners)))
 
 
 def sigmas(args, rng, count, frames):
@@ -205,7 +178,7 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
     """Flow matching: the velocity noise - z at x = (1 - s) z + s noise, where the frame is not given. count: of that
     many latent frames of each clip, the first and others; 0 for all. seen: a Seen, whose loss is returned beside."""
     dit, text = nets
-    z, tail, _, scenes, owners = drawn
+    z, tail, _, scenes, known = drawn
     if count and count < z.shape[2]:
         places, lead_frames = some_frames(rng, z.shape[2], count)
     else:                                                               # a fourth: shorter windows, a clip's beginning
@@ -213,7 +186,7 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
         if rng.random() < 0.25 and len(places) > 1:
             places = places[:rng.choice(range(1, len(places), 2))]
     host, trail = plan_given(args, rng, drawn, places, lead_frames)
-    z = z[:, :, places]
+    z, known = z[:, :, places], known and {k: v[:, places] for k, v in known.items()}
     ids = [tok("" if rng.random() < 0.12 else captions.caption(s, rng))[:TEXT_PAD] for s in scenes]
     sigma, given, swapped, rough = torch.from_numpy(host).to(z.device)[:, :, None, :, None, None]
     clean = z
@@ -229,14 +202,14 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
     with autocast(args.device):
         v = dit(x, sigma[:, 0, :, 0, 0] * 1000, ctx, places).float()
     loss = ((v - (noise - z)) ** 2).mean(1)
-    if args.focus and owners is not None:       # things are small; where the noise no longer hides them they count more
-        thing = (owners[:, places] > 0).float().repeat_interleave(2, 2).repeat_interleave(2, 3)
+    if args.focus and known:       # things are small; where the noise no longer hides them they count more
+        thing = (known["owner"] > 0).float().repeat_interleave(2, 2).repeat_interleave(2, 3)
         weight = 1 + args.focus * thing * (sigma[:, 0] < 0.8)
         loss = loss * weight / weight.mean((2, 3), keepdim=True)
     loss = loss.mean((2, 3))
     wanted = 1 - given[:, 0, :, 0, 0]
     loss = (loss * wanted).sum() / wanted.sum()
-    return loss if seen is None else (loss, seen.loss(dit.tapped, scenes, owners[:, places]))
+    return loss if seen is None else (loss, seen.loss(dit.tapped, scenes, known))
 
 
 def new_nets(args):
