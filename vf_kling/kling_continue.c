@@ -353,8 +353,8 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
 
 /* ---- its pictures ------------------------------------------------------------------------------------------ */
 
-/* The decoded counterparts of known pictures come first, or last. Colour is measured on some next to the new ones, what
- * stands still on the nearest. */
+/* The decoded counterparts of known pictures come first, or last. Colour is measured on some next to the new ones,
+ * detail is that of the nearest. */
 static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingFollow *follow, const KlingPicture *known, int nb,
                    int trail)
 {

@@ -264,20 +264,15 @@ int ff_kling_follow_solve(KlingFollow *f, const KlingSeamEnd *e)
 /* Between four pixels; NaN outside the picture. */
 static float sample(const float *plane, int w, int h, float x, float y)
 {
-    const int x0 = (int)floorf(x), y0 = (int)floorf(y);
-    const float u = x - x0, v = y - y0;
-    const float *p = plane + (ptrdiff_t)y0 * w + x0;
+    const int inside = x >= 0 && y >= 0 && x <= w - 1 && y <= h - 1;
+    const int x0 = inside ? (int)x : 0, y0 = inside ? (int)y : 0;
+    const int right = x0 + 1 < w, down = y0 + 1 < h ? w : 0;
+    const float u = x - x0, v = y - y0, *p = plane + (ptrdiff_t)y0 * w + x0;
+    const float up = p[0] + u * (p[right] - p[0]);
 
-    if (!(x >= 0 && y >= 0 && x <= w - 1 && y <= h - 1))
+    if (!inside)
         return NAN;
-    if (u == 0 && v == 0)
-        return p[0];
-    {
-        const int right = x0 + 1 < w, down = y0 + 1 < h ? w : 0;
-        const float up = p[0] + u * (p[right] - p[0]);
-
-        return up + v * (p[down] + u * (p[down + right] - p[down]) - up);
-    }
+    return u == 0 && v == 0 ? p[0] : up + v * (p[down] + u * (p[down + right] - p[down]) - up);
 }
 
 /* The mean difference of the block at (x0, y0), a little more than it, to what lay (dx, dy) from there. Infinite where

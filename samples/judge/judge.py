@@ -5,6 +5,7 @@
 # numpy only; no network judges. What it knows of the world was fitted on rendered clips by fit.py; prove.py shows how
 # often it is right on clips whose truth is known.
 import os
+import sys
 
 import numpy as np
 
@@ -13,10 +14,11 @@ import segment
 import shape
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "train"))
+from scenes import WATCHED          # noqa: E402
+
 MEASURES = ("colour", "shape", "background", "motion", "camera", "relation")
 CHANCE = {"colour": 1 / 8, "shape": 1 / 7, "background": 1 / 10, "motion": 1 / 11, "camera": 1 / 5, "relation": 1 / 4}
-
-WATCHED = ("still", "spins", "bounces", "circles")      # motions with which captions speak of the camera
 
 
 def named_background(truth):

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from judge import CHANCE, MEASURES, WATCHED
+from judge import CHANCE, MEASURES
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "train"))
 import captions             # noqa: E402
@@ -25,7 +25,7 @@ def held_out_scenes(count, seed=1, sizes=world.SIZES[:1]):
     while len(out) < count:
         rng.shuffle(held)
         for c in held[:count - len(out)]:
-            moves = rng.choice(world.CAMERAS) if c[2] in WATCHED and c[3] != "plain" else None
+            moves = rng.choice(world.CAMERAS) if c[2] in world.WATCHED and c[3] != "plain" else None
             i = len(out)
             out.append(world.draw_scene(FIRST + (seed << 30) + i, sizes[i % len(sizes)], only=c, moves=moves))
     return out
