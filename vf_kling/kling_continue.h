@@ -10,6 +10,7 @@
 
 #include "kling_clip.h"
 #include "kling_fit.h"
+#include "kling_follow.h"
 #include "kling_history.h"
 #include "kling_seam.h"
 #include "kling_time.h"

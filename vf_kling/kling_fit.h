@@ -17,7 +17,7 @@
 #include "libavutil/pixfmt.h"
 #include "libavutil/rational.h"
 
-#include "kling_seam.h"
+#include "kling_follow.h"
 
 /** Whether frames of this format can be read and written with all of their quality. */
 int ff_kling_fit_supports(enum AVPixelFormat format);

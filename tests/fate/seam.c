@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libavfilter/kling_seam.h>
+#include <libavfilter/kling_follow.h>
 
 #include "../check.h"
 
