@@ -2,13 +2,16 @@
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Needs torch for the renderer. Half of the clips are blurred and noised a little, as a codec or a VAE does it.
+# Needs torch for the renderer. Three of four clips are worn: their outlines bent, softer or too sharp, noised, as a
+# weak generator, a VAE or a codec makes them. A judge that has seen clean outlines alone takes a lumpy ball for a cube.
 #
 #     python3 fit.py [COUNT [OUT.npz]]
 import os
 import sys
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 import segment
 import shape
@@ -22,13 +25,31 @@ FIRST = 1 << 43                 # seeds of the scenes that fit
 TURNS = ("still", "spins", "rolls", "left", "right")
 
 
-def worn(clip, rng):
-    """A clip as it may come out of a codec or a VAE: softer, noisier, its colours a little off."""
-    f = clip.astype(np.float32)
-    k = rng.uniform(0.0, 0.7)
-    f = (1 - k) * f + k * segment.box(np.moveaxis(f, -1, 1)).transpose(0, 2, 3, 1)
-    f = f * rng.normal(1.0, 0.015, 3) + rng.normal(0.0, 1.5, 3) + rng.normal(0.0, rng.uniform(0, 4), f.shape)
-    return np.clip(f + 0.5, 0, 255).astype(np.uint8)
+def worn(clip, owner, rng):
+    """A clip [T, H, W, 3] and its owners [T, H, W] as they may come out of a generator: bent by a few pixels, slowly
+    changing, another way in each channel by a fraction of one; blotched, softer or too sharp, noisier, colours off."""
+    t, h, w = owner.shape
+
+    def waves(reach, pitch, channels=2):
+        size = [max(2, n // p) for n, p in ((t, 8), (h, pitch), (w, pitch))]
+        n = torch.from_numpy(rng.normal(0, reach, (1, channels, *size)).astype(np.float32))
+        return F.interpolate(n, (t, h, w), mode="trilinear", align_corners=True)[0]
+
+    y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
+
+    def moved(v, way, mode="bilinear"):
+        grid = torch.stack([(x + way[0]) / w, (y + way[1]) / h], -1) * 2 - 1
+        return F.grid_sample(v[:, None], grid, mode=mode, padding_mode="border", align_corners=False)
+
+    way = waves(rng.uniform(0, 3), int(rng.integers(6, 12))) + waves(rng.uniform(0, 4), int(rng.integers(14, 28)))
+    fringe = rng.uniform(0, 0.7)
+    f = torch.from_numpy(clip.astype(np.float32))
+    f = torch.cat([moved(f[..., c], way + waves(fringe, 10)) for c in range(3)], 1).numpy()
+    owner = moved(torch.from_numpy(owner.astype(np.float32)), way, "nearest")[:, 0].numpy().astype(np.uint8)
+    f += rng.uniform(-0.9, 1.0) * (segment.box(f, int(rng.integers(1, 3))) - f)
+    f = np.moveaxis(f + waves(rng.uniform(0, 16), int(rng.integers(6, 14)), 3).permute(1, 0, 2, 3).numpy(), 1, -1)
+    f = f * rng.normal(1.0, 0.03, 3) + rng.normal(0.0, 4, 3) + rng.normal(0.0, rng.uniform(0, 4), f.shape)
+    return np.clip(f + 0.5, 0, 255).astype(np.uint8), owner
 
 
 def smoothed(hist, sigma=0.7):
@@ -104,7 +125,6 @@ def fit_shapes(clips, tables):
 
 
 def rendered(count, first=FIRST):
-    import torch
     from render import render
     torch.set_num_threads(1)
     known = [c for c in world.combinations() if not world.held_out(*c) and c[2] in TURNS]
@@ -116,10 +136,10 @@ def rendered(count, first=FIRST):
 
 
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1200
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     out = sys.argv[2] if len(sys.argv) > 2 else os.path.join(HERE, "tables.npz")
     rng = np.random.default_rng(1)
-    clips = [(s, c if i % 2 else worn(c, rng), o) for i, (s, c, o) in enumerate(rendered(count))]
+    clips = [(s, *(worn(c, o, rng) if i % 4 else (c, o))) for i, (s, c, o) in enumerate(rendered(count))]
     tables = fit_colours(clips)
     tables.update(fit_shapes(clips, tables))
     np.savez_compressed(out, **tables)

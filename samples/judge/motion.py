@@ -10,6 +10,7 @@ import shape
 
 BANDS = 4                               # of the picture's height: waves must not drown what lies above them
 STEP = 8                                # frames between those that the camera's movement is measured from
+ROLLS = 1.9                             # Track.rolls from which a ball rolls; between the two kinds of 48 rendered ones
 
 
 # -- the camera ---------------------------------------------------------------------------------------------------
@@ -77,7 +78,8 @@ class Camera:
 
 class Track:
     """x, y, size (of a disc of its area) of T frames with the camera's movement taken out; where: frames in which it is
-    seen; whole: those in which no edge cuts it; change: how much its look differs 4 frames on."""
+    seen; whole: those in which no edge cuts it; change: how much its look differs 4 frames on; rolls: how much better
+    it matches later on when turned as what rolls that far turns than as it is."""
 
     def __init__(self, clip, masks, camera):
         t, h, w = masks.shape
@@ -89,7 +91,19 @@ class Track:
         self.size = np.sqrt(np.array([max(b.area, 1) for b in self.blobs]) / np.pi) / short / zoom
         self.where = np.array([b.ok for b in self.blobs])
         self.whole = np.array([b.ok and not b.cut for b in self.blobs])
-        self.change = self._change(clip, masks)
+        self.change, self.rolls = self._change(clip, masks), self._rolls(clip)
+
+    def _rolls(self, clip, lag=9, angles=48):
+        """Medians over time, in 8-bit steps, of looks without what they have in common, which is the light."""
+        looks = {k: shape.polar(clip[k].astype(np.float32), self.blobs[k], angles)[shape.RINGS < 1]
+                 for k in np.flatnonzero(self.whole[::3]) * 3}
+        light, out = (np.mean(list(looks.values()), 0) if looks else 0), []
+        for i, a in looks.items():
+            if i + lag in looks:
+                turn = -(self.x[i + lag] - self.x[i]) / self.size[i] * angles / (2 * np.pi)
+                a, b = a - light, looks[i + lag] - light
+                out.append(np.abs(a - b).mean() - np.abs(np.roll(a, int(round(turn)), 1) - b).mean())
+        return float(np.median(out)) if out else 0.0
 
     def _change(self, clip, masks):
         """How much the polar looks (colour, and the outline as a fourth channel) differ 2, 3 or 4 frames apart beyond
@@ -132,7 +146,7 @@ def motion_of(track, kind, limits):
         return "circles", None
     if abs(x1 - x0) > 0.5 and abs(x1 - x0) > np.ptp(y):
         way = "right" if x1 > x0 else "left"
-        return ("rolls" if kind == "ball" and track.change > limits[kind] else way), way
+        return ("rolls" if kind == "ball" and track.rolls > ROLLS else way), way
     rebound = np.maximum.accumulate(y[::-1])[::-1] - y
     if (rebound[y < y[0] - 0.3] > 0.12).any():
         return "bounces", None

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # A region is sampled in polar coordinates about its centroid, in units of the radius of a disc of its area. The
-# magnitudes of the Fourier series along each ring do not change when it turns; a linear discriminant fitted by fit.py
-# tells the objects apart by them.
+# magnitudes of the Fourier series along each ring do not change when it turns; the parts of it that do not change when
+# it is seen from behind tell which way up it is, and their mean over the views what bends of the outline hide in each
+# of them. A linear discriminant fitted by fit.py tells the objects apart by both.
 import numpy as np
 
 RINGS = np.array([0.35, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.7, 1.9])
@@ -43,7 +44,11 @@ def polar(image, blob, angles=ANGLES):
 
 
 def features(mask, blob):
-    return np.abs(np.fft.rfft(polar(mask, blob), axis=1))[:, :WAVES].ravel() / ANGLES
+    """[2 WAVES - 1, RINGS]: magnitudes of the waves, and their symmetrical parts: of the even ones the real, of the odd
+    ones the imaginary part; that of wave 0 is its magnitude."""
+    c = np.fft.rfft(polar(mask, blob), axis=1)[:, :WAVES].T / ANGLES
+    upright = np.where(np.arange(WAVES)[:, None] % 2, c.imag, c.real)
+    return np.concatenate([np.abs(c), upright[1:]])
 
 
 def clip_features(masks, blobs, count=9):
@@ -54,7 +59,7 @@ def clip_features(masks, blobs, count=9):
     areas = np.array([blobs[k].area for k in good])
     good = [k for k in good if blobs[k].area >= 0.5 * areas.max()]
     good = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, count).astype(int))]
-    return np.mean([features(masks[k], blobs[k]) for k in good], 0)
+    return np.mean([features(masks[k], blobs[k]) for k in good], 0).ravel()
 
 
 class ShapeTeller:
@@ -66,7 +71,7 @@ class ShapeTeller:
         return self.kinds[int((self.weight @ f + self.bias).argmax())]
 
 
-def discriminant(x, y, classes, shrink=0.02):
+def discriminant(x, y, classes, shrink=0.05):
     """Weights [classes, D] and bias of a linear discriminant with one covariance, shrunk towards its diagonal."""
     means = np.stack([x[y == k].mean(0) for k in range(classes)])
     d = x - means[y]
