@@ -48,8 +48,12 @@ class Clips:
         """Renders into size i; the slice of the new clips."""
         n, args = self.args.encode_batch, self.args
         a = self.at[i]
-        scenes = [draw_scene(args.seed * (1 << 44) + self.counter + k, args.sizes[i]) for k in range(n)]
-        self.counter += n
+        scenes = []
+        while len(scenes) < n:
+            scene = draw_scene(args.seed * (1 << 44) + self.counter, args.sizes[i])
+            self.counter += 1
+            if self.wanted(scene):
+                scenes.append(scene)
         pictures, whose = render(scenes, args.device, range(args.frames), owners=True)
         self.data[i][a:a + n] = bytes_of(pictures)
         for k, v in seen.truths(scenes, whose).items():
@@ -57,6 +61,11 @@ class Clips:
         self.scenes[i][a:a + n] = scenes
         self.at[i] = (a + n) % self.room[i]
         return slice(a, a + n)
+
+    def wanted(self, scene):
+        """All of those whose camera moves, and not so many of the others."""
+        drawn = seeded("static", scene.seed).random()
+        return self.args.frames == 1 or scene.camera != "static" or drawn >= self.args.fewer_static
 
     def which(self, rng):
         return rng.choices(range(len(self.share)), self.share)[0]

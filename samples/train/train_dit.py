@@ -77,7 +77,8 @@ class Pool:
 
     def key(self):
         args = self.args
-        return f"{args.seed} {args.pool} {args.frames} {args.trails} {self.clips.room} {self.mean.flatten().tolist()}"
+        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {self.clips.room} " \
+               f"{self.mean.flatten().tolist()}"
 
     def normal(self, z):
         return (z - self.mean) / self.std
@@ -208,6 +209,8 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
         loss = loss * weight / weight.mean((2, 3), keepdim=True)
     loss = loss.mean((2, 3))
     wanted = 1 - given[:, 0, :, 0, 0]
+    if args.camera and known:                       # what the camera does is little beside what things do
+        wanted = wanted * torch.tensor([[1 + args.camera * (s.camera != "static")] for s in scenes], device=z.device)
     loss = (loss * wanted).sum() / wanted.sum()
     return loss if seen is None else (loss, seen.loss(dit.tapped, scenes, known))
 
