@@ -11,7 +11,9 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "samples", "judge"))
+import motion                               # noqa: E402
 import score                                # noqa: E402
+import shape                                # noqa: E402
 from judge import Judge, compare            # noqa: E402
 
 BACK = {"left": "right", "grows": "shrinks", "pan right": "pan left", "pan left": "pan right", "zoom in": "zoom out"}
@@ -38,6 +40,40 @@ def wrongs(seen, truths):
             for m, good in compare(s, t).items() if not good]
 
 
+def ball(way, rolling):
+    """A striped, lit ball that goes to the right (way 1) or the left, and its masks: [33, 96, 96, 3], [33, 96, 96]."""
+    y, x = np.mgrid[:96, :96]
+    clip, masks = np.full((33, 96, 96, 3), 200, np.uint8), np.zeros((33, 96, 96), bool)
+    for k in range(33):
+        at = way * (k - 16) * 1.6
+        u, v = x - 47.5 - at, 47.5 - y
+        masks[k] = u * u + v * v < 17 * 17
+        a = 0.5 - rolling * at / 17
+        stripe = np.abs(v * np.cos(a) - u * np.sin(a)) < 4
+        light = (150 + 4 * (v - u))[..., None] * np.where(stripe[..., None], (1, 1, 1), (0.9, 0.2, 0.2))
+        clip[k] = np.where(masks[k][..., None], light.clip(0, 255), clip[k])
+    return clip, masks
+
+
+def rolled(limits):
+    """Which balls that roll or slide are told wrong."""
+    for way, name in ((1, "right"), (-1, "left")):
+        for rolling in (False, True):
+            got = motion.motion_of(motion.Track(*ball(way, rolling), motion.Still()), "ball", limits)
+            if got != ("rolls" if rolling else name, name):
+                yield f"{'rolls' if rolling else 'slides'} to the {name}, seen {got}"
+
+
+def lumpy(rng):
+    """Masks of a disc whose outline has lumps, others in each: [9, 128, 128]."""
+    y, x = np.mgrid[:128, :128] - 63.5
+    a, out = np.arctan2(y, x), []
+    for _ in range(9):
+        lumps = sum(rng.normal(0, 0.05) * np.cos(n * a + rng.uniform(0, 6.3)) for n in range(3, 9))
+        out.append(np.hypot(x, y) < 26 * (1 + lumps))
+    return np.stack(out)
+
+
 def main():
     with open(sys.argv[2], encoding="utf-8") as f:
         truths = json.load(f)
@@ -57,6 +93,10 @@ def main():
     noise = score.tally([("all", judge.judge(n, t)[0]) for n, t in zip(noise, truths)])
     many = [m for m, v in noise.items() if v["all"][1] and v["all"][0] == v["all"][1]]
     tell("judge_noise", ", ".join(f"{m} is right in all of the noise" for m in many))
+    tell("judge_rolls", ", ".join(rolled(judge.limits)))
+    discs = [lumpy(np.random.default_rng(k)) for k in range(8)]
+    kinds = [judge.shape(shape.clip_features(d, [shape.Blob(m) for m in d])) for d in discs]
+    tell("judge_lumpy", ", ".join(f"a ball is seen as a {k}" for k in kinds if k != "ball"))
     return 1 if bad else 0
 
 
