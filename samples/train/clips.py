@@ -28,7 +28,7 @@ class Clips:
     once all places are taken. Scenes are numbered from `first` on by args.seed."""
 
     def __init__(self, args, count, first):
-        self.args, self.counter, self.scenes, self.data, self.known = args, first, [], [], []
+        self.args, self.counter, self.batches, self.scenes, self.data, self.known = args, first, 0, [], [], []
         total = sum(SHARE[:len(args.sizes)])
         self.share = [s / total for s in SHARE[:len(args.sizes)]]
         unit = args.encode_batch
@@ -60,12 +60,14 @@ class Clips:
             self.known[i][k][a:a + n] = v
         self.scenes[i][a:a + n] = scenes
         self.at[i] = (a + n) % self.room[i]
+        self.batches += 1
         return slice(a, a + n)
 
     def wanted(self, scene):
-        """All of those whose camera moves, and not so many of the others."""
-        drawn = seeded("static", scene.seed).random()
-        return self.args.frames == 1 or scene.camera != "static" or drawn >= self.args.fewer_static
+        """All whose camera moves, and not so many of the others; single pictures do not show which they are of."""
+        if self.args.frames == 1 or scene.camera != "static":
+            return True
+        return seeded("static", scene.seed).random() >= self.args.fewer_static
 
     def which(self, rng):
         return rng.choices(range(len(self.share)), self.share)[0]

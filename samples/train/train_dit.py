@@ -87,7 +87,7 @@ class Pool:
         """Encodes new clips; every second batch gets one kind of trail."""
         data = self.clips.data[i][where]
         self.latents[i][where] = self.normal(encode(self.args, self.vae, data))
-        batch = self.clips.counter // self.args.encode_batch
+        batch = self.clips.batches
         kind = batch // 2 % len(TRAILS) if batch % 2 and self.args.trails else -1
         self.kind[i][where] = kind
         if kind < 0:
@@ -209,7 +209,7 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
         loss = loss * weight / weight.mean((2, 3), keepdim=True)
     loss = loss.mean((2, 3))
     wanted = 1 - given[:, 0, :, 0, 0]
-    if args.camera and known:                       # what the camera does is little beside what things do
+    if args.camera and known:       # what the camera does is little beside what things do: such clips count more
         wanted = wanted * torch.tensor([[1 + args.camera * (s.camera != "static")] for s in scenes], device=z.device)
     loss = (loss * wanted).sum() / wanted.sum()
     return loss if seen is None else (loss, seen.loss(dit.tapped, scenes, known))
