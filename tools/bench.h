@@ -8,8 +8,11 @@
 #ifndef KL_BENCH_H
 #define KL_BENCH_H
 
+#include <kling/kling.h>
+
 #include "engine/model_internal.h"
 #include "kernels/kernels.h"
+#include "synth_model.h"
 
 #define GIB (1024.0 * 1024 * 1024)
 
@@ -45,6 +48,16 @@ void bench_print_memory(const Bench *b, double weights_gib);
 void bench_print_rate(const Bench *b, const char *what, Timer t, double flops);
 /** n numbers in [-1,1); ends the program when there is no memory. */
 float *bench_alloc_f32(size_t n);
+
+/** Random weights of a part, and their size; NULL with a line when memory is short for them and, beside them, for that
+ *  share of them. fast: see synth_weights(). */
+KlWeights *bench_weights(SynthPart part, const void *cfg, KlDType dtype, bool fast, double beside, void **mem,
+                         double *gib);
+/** A step with int8 weights beside the same with f32 ones, in turns, and its error; on a CPU. */
+int bench_int8(Bench *b, const int size[3]);
+
+/** A model's files: seconds to open and of each stage of one step and one small frame, and the peak of memory. */
+int bench_files(const Bench *b, const KlingModelParams *mp);
 
 /* -- what the table computes on, wherever that is -- */
 

@@ -105,3 +105,32 @@ float *bench_alloc_f32(size_t n)
     return p;
 }
 
+static void add_bytes(void *opaque, const char *name, int ndim, const int64_t *shape)
+{
+    double n = 1;
+
+    (void)name;
+    for (int i = 0; i < ndim; i++)
+        n *= (double)shape[i];
+    *(double *)opaque += n;
+}
+
+KlWeights *bench_weights(SynthPart part, const void *cfg, KlDType dtype, bool fast, double beside, void **mem,
+                         double *gib)
+{
+    double n = 0, have = bench_proc_gib("/proc/meminfo", "MemAvailable:");
+    KlWeights *w = NULL;
+
+    synth_list(part, cfg, add_bytes, &n);
+    *gib = n * (double)kl_dtype_bytes(dtype, 1) / GIB;
+    if (have && *gib * (1 + beside) + 1.5 > have) {
+        printf("  skipped: the weights take %.1f GiB, %.1f GiB of memory are free%s\n", *gib, have,
+               part == SYNTH_VAE ? "" : "; --layers N measures a part of it");
+        return NULL;
+    }
+    if (synth_weights(part, cfg, 1, dtype, fast, &w, mem) < 0) {
+        printf("  skipped: no memory for %.1f GiB of weights\n", *gib);
+        return NULL;
+    }
+    return w;
+}

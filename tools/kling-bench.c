@@ -21,7 +21,6 @@
 
 #include "bench.h"
 #include "engine/device.h"
-#include "synth_model.h"
 
 /* -- the yardstick -- */
 
@@ -69,36 +68,6 @@ static void measure_peak(Bench *b)
 }
 
 /* -- stages -- */
-
-static void add_bytes(void *opaque, const char *name, int ndim, const int64_t *shape)
-{
-    double n = 1;
-
-    (void)name;
-    for (int i = 0; i < ndim; i++)
-        n *= (double)shape[i];
-    *(double *)opaque += n;
-}
-
-/* Random weights of a part; NULL with a line when memory is short. */
-static KlWeights *make_weights(SynthPart part, const void *cfg, KlDType dtype, void **mem, double *gib)
-{
-    double n = 0, have = bench_proc_gib("/proc/meminfo", "MemAvailable:");
-    KlWeights *w = NULL;
-
-    synth_list(part, cfg, add_bytes, &n);
-    *gib = n * (double)kl_dtype_bytes(dtype, 1) / GIB;
-    if (have && *gib + 1.5 > have) {
-        printf("  skipped: the weights take %.1f GiB, %.1f GiB of memory are free%s\n", *gib, have,
-               part == SYNTH_VAE ? "" : "; --layers N measures a part of it");
-        return NULL;
-    }
-    if (synth_weights(part, cfg, 1, dtype, 1, &w, mem) < 0) {
-        printf("  skipped: no memory for %.1f GiB of weights\n", *gib);
-        return NULL;
-    }
-    return w;
-}
 
 static int failed(const Bench *b)
 {
@@ -168,7 +137,7 @@ static int stage_dit(Bench *b, const int (*size)[3], int n_sizes)
     int ret = 0;
 
     printf("transformer %s, %d layers, bf16 weights\n", b->model, b->dit.layers);
-    w = make_weights(SYNTH_DIT, &b->dit, KL_BF16, &mem, &gib);
+    w = bench_weights(SYNTH_DIT, &b->dit, KL_BF16, true, 0, &mem, &gib);
     if (!w)
         return 0;
     if (kl_dit_create(&b->diag, &dit, &b->k, w, &b->dit) < 0)
@@ -261,7 +230,7 @@ static int stage_vae(Bench *b, const KlVaeConfig *cfg, const int (*size)[3], int
 
     printf("VAE%s, base dimension %d, latents of %d channels, f32 weights\n", cfg->residual ? " of Wan 2.2" : "",
            cfg->base_dim, cfg->z_dim);
-    w = make_weights(SYNTH_VAE, cfg, KL_F32, &mem, &gib);
+    w = bench_weights(SYNTH_VAE, cfg, KL_F32, true, 0, &mem, &gib);
     if (!w)
         return 0;
     if (kl_vae_create(&b->diag, &vae, &b->k, w, cfg) < 0)
@@ -294,7 +263,7 @@ static int stage_text(Bench *b)
     printf("text encoder, dimension %d, %d layers, bf16 weights\n", c->dim, c->layers);
     bench_peak_reset();
     bench_watch_memory(b);
-    w = make_weights(SYNTH_TEXT_ENCODER, c, KL_BF16, &mem, &gib);
+    w = bench_weights(SYNTH_TEXT_ENCODER, c, KL_BF16, true, 0, &mem, &gib);
     if (w && kl_text_encoder_create(&b->diag, &te, &b->k, w, c) < 0)
         ret = failed(b);
     for (int i = 0; i < b->text_tokens && ids; i++)
@@ -404,7 +373,8 @@ static void usage(FILE *f, int threads)
             "  --model NAME     1.3B, 14B, 5B (Wan 2.2 TI2V), or a folder of configs in the diffusers layout [1.3B]\n"
             "  --size WxH       picture, instead of 256x256 (5 frames) and 480x832 (1 frame)\n"
             "  --frames N       with --size, 4k+1 [5]\n"
-            "  --stages LIST    of dit,vae,vae22,text; vae22: that of Wan 2.2, at the first size [all]\n"
+            "  --stages LIST    of dit,int8,vae,vae22,text; int8: a step beside one in f32, on a CPU; vae22: that of\n"
+            "                   Wan 2.2; both at the first size [all]\n"
             "  --layers N       at most N layers of the transformer and of the text encoder [all]\n"
             "  --tokens N       of the prompt [512]\n"
             "  --reps N         best of N [2]\n"
@@ -415,6 +385,8 @@ static void usage(FILE *f, int threads)
             "  --no-wgmma       a GPU's attention without products of warpgroups, to compare\n"
             "  --precision NAME auto or f32 [auto]\n"
             "  --kernels NAME   ref, plain (the library, no hand-written vectors), avx2, best [best]\n"
+            "  --open FILE      a model's files instead: seconds to open them, of a step and a frame, and memory\n"
+            "  --text-encoder F --vae F --tokenizer F   its parts, where they do not lie beside it\n"
             "  --ops            where the time goes, op by op\n"
             "  --ops-only       single ops, nothing else: with --size or on a device exactly this clip's\n", threads);
 }
@@ -502,6 +474,8 @@ static int run(Bench *b, const int (*size)[3], int n_sizes, int ops_only)
         bench_single_ops(b);
     if (!ops_only && has_stage(b, "dit"))
         ret |= stage_dit(b, size, n_sizes);
+    if (!ops_only && has_stage(b, "int8") && !b->on_device)
+        ret |= bench_int8(b, size[0]) < 0 ? failed(b) : 0;
     if (!ops_only && has_stage(b, "vae"))
         ret |= stage_vae(b, &b->vae, size, n_sizes);
     if (!ops_only && has_stage(b, "vae22") && !b->vae.residual)
@@ -520,15 +494,18 @@ int main(int argc, char **argv)
         { "layers", 1, NULL, 'l' }, { "tokens", 1, NULL, 'n' }, { "reps", 1, NULL, 'r' }, { "threads", 1, NULL, 't' },
         { "kernels", 1, NULL, 'k' }, { "ops", 0, NULL, 'o' }, { "ops-only", 0, NULL, 'O' }, { "help", 0, NULL, 'h' },
         { "device", 1, NULL, 'd' }, { "plugin", 1, NULL, 'P' }, { "precision", 1, NULL, 'p' },
-        { "no-wgmma", 0, NULL, 'w' }, { "vram", 1, NULL, 'v' }, { 0 },
+        { "no-wgmma", 0, NULL, 'w' }, { "vram", 1, NULL, 'v' }, { "open", 1, NULL, 'F' },
+        { "text-encoder", 1, NULL, 'T' }, { "vae", 1, NULL, 'V' }, { "tokenizer", 1, NULL, 'K' }, { 0 },
     };
     static const int usual[2][3] = { { 256, 256, 5 }, { 832, 480, 1 } };    /* multiples of 32: fit every model */
     Bench b = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .reps = 2, .text_tokens = 512,
-                .stages = "dit,vae,vae22,text" };
+                .stages = "dit,int8,vae,vae22,text" };
     int one[1][3] = { { 0, 0, 5 } }, ops_only = 0, bad = 0, o;
     const char *model = "1.3B", *kernels = "best", *device = "cpu";
     KlDeviceParams on = { 0 };
+    KlingModelParams files;
 
+    kling_model_params_default(&files);
     while ((o = getopt_long(argc, argv, "", opts, NULL)) >= 0) {
         switch (o) {
         case 'm': model = optarg; break;
@@ -550,6 +527,10 @@ int main(int argc, char **argv)
             break;
         case 'v': bad |= (on.vram = parse_bytes(optarg)) < 0; break;
         case 'O': ops_only = 1; break;
+        case 'F': files.model = optarg; break;
+        case 'T': files.text_encoder = optarg; break;
+        case 'V': files.vae = optarg; break;
+        case 'K': files.tokenizer = optarg; break;
         case 'h': usage(stdout, b.threads); return 0;
         default:  bad = 1;
         }
@@ -559,6 +540,10 @@ int main(int argc, char **argv)
     if (bad || set_kernels(&b, kernels) < 0) {
         usage(stderr, b.threads);
         return 2;
+    }
+    if (files.model) {
+        files.device = device;
+        return bench_files(&b, &files) < 0;
     }
     if (strcmp(device, "cpu") && set_device(&b, device, &on) < 0)
         return 1;

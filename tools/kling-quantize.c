@@ -7,7 +7,6 @@
  * wanted type; embeddings, modulation, norms, biases, the first and the last
  * layer stay as they are. The file appears whole or not at all.
  */
-#include <fnmatch.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -72,16 +71,6 @@ static int say(Program *p)
 
 /* -- what becomes of each tensor -- */
 
-static bool is_block_matrix(const Program *p, const KlTensor *t)
-{
-    static const char *const dit[] = { "blocks.*.attn?.*.weight", "blocks.*.ffn.*.weight" };
-    static const char *const text[] = { "encoder.block.*.SelfAttention.[qkvo].weight",
-                                        "encoder.block.*.DenseReluDense.*.weight" };
-    const char *const *patterns = p->part == KL_PART_DIT ? dit : text;
-
-    return t->ndim == 2 && t->bytes && (!fnmatch(patterns[0], t->name, 0) || !fnmatch(patterns[1], t->name, 0));
-}
-
 static KlFileDType file_dtype(KlDType t)
 {
     for (int f = 0; f < KL_FT_NB; f++) {
@@ -117,7 +106,7 @@ static void plan_tensor(const Program *p, const KlTensor *t, Job *j)
     *j = (Job){ .src = t, .of = -1 };
     if (!kl_file_dtype_kernel(t->dtype, &own) || (t->dtype == KL_FT_I8 && !t->scale)) {
         j->raw = true;                  /* a vocabulary or the like */
-    } else if (is_block_matrix(p, t)) {
+    } else if (t->bytes && quantize_takes(t->name, t->ndim, p->part == KL_PART_DIT)) {
         j->to = type_for(p, t);
         j->quantized = j->to == p->o.type || kl_dtype_block(j->to) > 1;
     } else {

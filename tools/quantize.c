@@ -5,6 +5,7 @@
  */
 #include "quantize.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <string.h>
 
@@ -387,4 +388,14 @@ void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float sca
     default:
         break;
     }
+}
+
+bool quantize_takes(const char *name, int ndim, bool transformer)
+{
+    static const char *const dit[] = { "blocks.*.attn?.*.weight", "blocks.*.ffn.*.weight" };
+    static const char *const text[] = { "encoder.block.*.SelfAttention.[qkvo].weight",
+                                        "encoder.block.*.DenseReluDense.*.weight" };
+    const char *const *patterns = transformer ? dit : text;
+
+    return ndim == 2 && (!fnmatch(patterns[0], name, 0) || !fnmatch(patterns[1], name, 0));
 }

@@ -8,6 +8,7 @@
 #ifndef KL_QUANTIZE_H
 #define KL_QUANTIZE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,5 +25,9 @@ void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float sca
 
 /** The scale of values up to max: max / 448 for fp8, max / 127 for int8; 1 when max is 0 or the dtype has none. */
 float quantize_scale(float max, KlDType to);
+
+/** Whether a tensor, by its canonical name, is a matrix of a transformer's blocks, or of a text encoder's: these are
+ *  quantized. Embeddings, modulation, norms, biases, the first and the last layer are not. */
+bool quantize_takes(const char *name, int ndim, bool transformer);
 
 #endif /* KL_QUANTIZE_H */
