@@ -32,7 +32,7 @@ def generate(args, nets, tok, prompts, size, steps=20, guidance=5.0, seed=1):
     s = [args.shift * v / (1 + (args.shift - 1) * v) for v in u]
     run, dit.run_block = dit.run_block, model.Block.forward        # no compiling for looks
     for a, b in zip(s, s[1:]):
-        with autocast(args.device):
+        with autocast(args):
             v = dit(torch.cat([z, z]), torch.full((2 * n, z.shape[2]), 1000 * a, device=z.device), ctx).float()
         z = z + (b - a) * (v[n:] + guidance * (v[:n] - v[n:]))
     dit.run_block = run
@@ -44,7 +44,7 @@ def frames(args, vae, z):
     """Latents as bytes [B, T, H, W, 3] on the host."""
     out = []
     for k in range(0, len(z), 8):
-        with autocast(args.device):
+        with autocast(args):
             y = vae.decode(z[k:k + 8]).float().clamp(-1, 1)
         out.append(((y + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 4, 1).cpu())
     return torch.cat(out).numpy()

@@ -97,7 +97,7 @@ def draw_scene(seed, size=(128, 128), only=None, held=False, moves=None):
             other = (rng.choice(OBJECTS), rng.choice([c for c in COLOURS if c != colour]))
             things = [Thing(kind, colour, motion), Thing(*other, "still")]
         elif not only and motion in WATCHED and background != "plain" \
-                and rng.random() < 0.85:         # a plain wall does not show that the camera moves
+                and rng.random() < (0.6 if motion == "circles" else 0.85):      # a plain wall does not show it
             camera = rng.choice(CAMERAS[1:])
         camera = moves or camera
         scene = Scene(seed, *size, background, rng.choice(list(PLAINS)) if background == "plain" else None, camera,
@@ -187,8 +187,9 @@ def tracks(scene):
             if len(scene.things) == 1:
                 x = x + rng.uniform(-0.25, 0.25) * (t - 0.5)
         elif m == "circles":
-            r, p = rng.uniform(0.32, 0.40), rng.uniform(0, 2 * math.pi)
-            a = p + rng.choice((-1, 1)) * 2 * math.pi * rng.uniform(1.0, 1.3) * t
+            # clockwise, from the bottom: which way round and from where is more than a small model can settle by itself
+            r, p = rng.uniform(0.32, 0.40), rng.uniform(-0.6, -0.4) * math.pi
+            a = p - 2 * math.pi * rng.uniform(1.0, 1.3) * t
             x, y = r * np.cos(a), 0.08 + r * np.sin(a)
         elif m in ("grows", "shrinks"):
             u = t if m == "grows" else 1 - t
@@ -207,7 +208,7 @@ def tracks(scene):
         out.append({"x": x, "y": y, "s": s, "yaw": yaw, "roll": roll, "squash": squash, "face": face * one,
                     "floor": (floor + (0.17 if scene.relation == "behind" and i == 0 and grounded else 0)) * one})
     way = {"pan right": 1, "pan left": -1}.get(scene.camera, 0)
-    cx = way * rng.uniform(0.30, 0.38) * (2 * t - 1)
+    cx = way * rng.uniform(0.38, 0.46) * (2 * t - 1)
     k = rng.uniform(1.65, 1.85)
     zoom = {"zoom in": k ** t, "zoom out": k ** (1 - t)}.get(scene.camera, np.ones(FRAMES))
     return out, {"cx": cx, "cy": 0 * t - (0.10 if scene.camera.startswith("zoom") else 0), "zoom": zoom}

@@ -57,6 +57,8 @@ def prepare(args):
                 setattr(dynamo.config, name, 64)
         dynamo.config.suppress_errors = True                        # what does not compile runs as it is
         model.FUSED["silu"] = torch.compile(model.normalise_silu, dynamic=True)
+    if args.begin and args.stage == "dit" and not os.path.exists(os.path.join(args.state, "vae.json")):
+        train_vae.adopt(args)
     if not os.path.exists(os.path.join(args.state, "spiece.model")):
         print("tokenizer:", vocabulary.train_spm(args.state, args.captions), "bytes", flush=True)
         vocabulary.write_json(args.state)
@@ -211,6 +213,7 @@ def arguments():
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--stop-after", type=float, default=0, help="minutes until this run stops and saves")
     ap.add_argument("--no-compile", dest="compile", action="store_false")
+    ap.add_argument("--bf16", action="store_true", help="on a CPU with instructions for it (AVX512_BF16, AMX)")
     ap.add_argument("--deterministic", action="store_true", help="the same bits again on the same machine; slower; "
                     "needs --vae-steps, --dit-steps and --look-every")
     ap.add_argument("--convolution", choices=("auto", "3d", "stacked"), default="auto")
@@ -230,7 +233,7 @@ def arguments():
     for name, value in (("vae-minutes", 8.5), ("dit-minutes", 16.0), ("vae-lr", 5e-3), ("dit-lr", 2e-3), ("kl", 1e-4),
                         ("shift", 3.0), ("average", 0.9995), ("save-seconds", 60.0), ("look-seconds", 120.0),
                         ("text-lr", 2e-3), ("seen", 0.2), ("rough", 0.3), ("even", 0.03), ("focus", 0.0),
-                        ("camera", 0.0), ("fewer-static", 0.0)):
+                        ("camera", 0.0), ("camera-shift", 0.0), ("fewer-static", 0.0)):
         ap.add_argument("--" + name, type=float, default=value)
     ap.add_argument("--course", default="9:1", help="latent frames of each clip and until which share of the training, "
                     "as 1:0.2,3:0.5,9:1")

@@ -140,9 +140,15 @@ def plan_batch(rng, count, frames, kinds):
     return lead, trail, own
 
 
-def sigmas(args, rng, count, frames):
-    """Noise levels, logit-normal under the shift; fewer frames repeat less of each other, so theirs is smaller."""
-    shift = 1 + (args.shift - 1) * (min(frames, 9) / 9) ** 0.5
+def sigmas(args, rng, scenes, frames):
+    """Noise levels, logit-normal under the shift; fewer frames repeat less of each other, so theirs is smaller. Half of
+    the clips whose camera moves have `--camera-shift`: a background is fine and faint, and whether it moves along is
+    still open when what stands before it is settled."""
+    count = len(scenes)
+    other = args.camera_shift or args.shift
+    shift = np.array([other if s.camera != "static" and rng.random() < 0.5 else args.shift
+                      for s in scenes])
+    shift = 1 + (shift - 1) * (min(frames, 9) / 9) ** 0.5
     u = np.array([rng.random() if rng.random() < 0.05 else 1 / (1 + math.exp(-rng.gauss(0, 1))) for _ in range(count)])
     return shift * u / (1 + (shift - 1) * u)
 
@@ -167,7 +173,7 @@ def plan_given(args, rng, drawn, places, lead_frames):
         lead, trail, own = np.full(count, lead_frames), np.zeros(count, int), np.ones(count, bool)
     k = np.arange(f)
     given_lead, given_trail = k < lead[:, None], k >= f - trail[:, None]
-    sigma = np.repeat(sigmas(args, rng, count, f)[:, None], f, 1)
+    sigma = np.repeat(sigmas(args, rng, drawn[3], f)[:, None], f, 1)
     said = np.array([rng.uniform(0, 0.06) if rng.random() < 0.5 else 0.0 for _ in range(count)])  # noise of the context
     sigma = np.where(given_trail, 0.0, np.where(given_lead, said[:, None], sigma))
     unsaid = np.array([rng.uniform(0, 0.04) if rng.random() < 0.4 else 0.0 for _ in range(count)])
@@ -200,7 +206,7 @@ def flow_loss(args, nets, tok, drawn, rng, count=0, seen=None):
     x = (1 - sigma) * clean + sigma * noise + rough * torch.randn_like(z)
     # f32: a small part of the work; of one length where shapes are compiled
     ctx = model.encode_text(text, ids, TEXT_PAD if z.is_cuda else 0)
-    with autocast(args.device):
+    with autocast(args):
         v = dit(x, sigma[:, 0, :, 0, 0] * 1000, ctx, places).float()
     loss = ((v - (noise - z)) ** 2).mean(1)
     if args.focus and known:       # things are small; where the noise no longer hides them they count more

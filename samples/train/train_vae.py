@@ -4,6 +4,7 @@
 import contextlib
 import math
 import os
+import shutil
 import time
 
 import numpy as np
@@ -17,8 +18,11 @@ from state import (Average, Log, Schedule, Ticker, averages, read_json, restore,
                    save_shards, save_whole, write_json)
 
 
-def autocast(device, dtype=torch.bfloat16):
-    return torch.autocast("cuda", dtype) if device == "cuda" else contextlib.nullcontext()
+def autocast(args, dtype=torch.bfloat16):
+    """dtype is a GPU's; a CPU computes in f32, or with --bf16 in that."""
+    if args.device == "cuda":
+        return torch.autocast("cuda", dtype)
+    return torch.autocast("cpu", torch.bfloat16) if args.bf16 else contextlib.nullcontext()
 
 
 def edges(a, b):
@@ -53,6 +57,14 @@ def new_vae(args, weights=None):
     return vae
 
 
+def adopt(args):
+    """Makes the tokenizer and the VAE of the folder to begin with those of a state that has none."""
+    shutil.copytree(os.path.join(args.begin, "tokenizer"), args.state, dirs_exist_ok=True)
+    save_shards(args.state, "vae", {"ema." + k: v.half() for k, v in model.released(args.begin, "vae").items()}, 0)
+    write_json(os.path.join(args.state, "vae.json"),
+               {"step": 0, "done": True, "statistics": released_statistics(args)})
+
+
 def done_vae(args):
     """The VAE that ships: its averaged weights as f16 keeps them. No gradients."""
     vae = new_vae(args, {k: v.half() for k, v in averages(args.state, "vae").items()})
@@ -62,7 +74,7 @@ def done_vae(args):
 @torch.no_grad()
 def encode(args, vae, clips):
     """Means of the latents of bytes [N, 3, T, H, W]."""
-    with autocast(args.device, torch.float16):
+    with autocast(args, torch.float16):
         return vae.encode(pictures_of(clips))[0]
 
 
@@ -81,7 +93,7 @@ def report(args, vae, count):
     """PSNR on unseen clips, of their first frames, and by place in the groups of four; and a strip to look at."""
     errors, rows = [], []
     for i, (_, clip) in enumerate(unseen(args, count)):
-        with autocast(args.device):
+        with autocast(args):
             back = vae.decode(vae.encode(clip * 2 - 1)[0]).float().clamp(-1, 1) / 2 + 0.5
         errors.append(((back - clip) ** 2).mean((0, 1, 3, 4)).cpu())
         if i < 6:
@@ -113,7 +125,7 @@ def released_statistics(args):
 
 
 def losses_of(args, vae, x):
-    with autocast(args.device):
+    with autocast(args):
         with torch.set_grad_enabled(not args.decoder_only):
             mean, logvar = vae.encode(x)
         noise = torch.exp(0.5 * logvar)
@@ -184,7 +196,7 @@ def choose_convolution(args, vae, clips):
                 vae.zero_grad(set_to_none=True)
                 losses_of(args, vae, x)[0].backward()
             torch.cuda.synchronize()
-            with torch.no_grad(), autocast(args.device):
+            with torch.no_grad(), autocast(args):
                 off = ((vae.encode(x[:2])[0] - want).abs().mean() / want.abs().mean()).item()
             seconds[on] = (time.time() - start) / 3 if off < 0.05 else float("inf")
             print(f"convolutions {'stacked' if on else 'in 3D'}: {1000 * (time.time() - start) / 3:.0f} ms a step, "
