@@ -393,6 +393,13 @@ static int kl_conv_weights_create_avx2(const KlKernels *k, KlConvWeights **cw, K
     (void)k;
     return weights_create(kl_product_avx2, cw, w, bias, ic, oc, kt, kh, kw);
 }
+
+static int kl_conv_weights_create_avx512(const KlKernels *k, KlConvWeights **cw, KlWeight w, const float *bias,
+                                         int ic, int oc, int kt, int kh, int kw)
+{
+    (void)k;
+    return weights_create(kl_product_avx512, cw, w, bias, ic, oc, kt, kh, kw);
+}
 #endif
 
 void kl_cpu_init_conv(KlKernels *k, unsigned flags)
@@ -404,8 +411,8 @@ void kl_cpu_init_conv(KlKernels *k, unsigned flags)
     k->conv_scratch = conv_scratch;
     k->conv = conv;
 #if defined(__x86_64__) || defined(__i386__)
-    if (flags & KL_CPU_AVX2 && !(flags & KL_CPU_AVX512))        /* with wider vectors the library is ahead */
-        k->conv_weights_create = kl_conv_weights_create_avx2;
+    if (flags & KL_CPU_AVX2)
+        k->conv_weights_create = flags & KL_CPU_AVX512 ? kl_conv_weights_create_avx512 : kl_conv_weights_create_avx2;
 #else
     (void)flags;
 #endif

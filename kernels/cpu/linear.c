@@ -166,7 +166,7 @@ static size_t scratch_avx512(const KlExec *ex, int64_t M, int64_t N, int64_t K, 
     return w == KL_I8 ? scratch_avx2(ex, M, N, K, w) : scratch_of(ex, M, N, K, w, &kl_linear_leaf_avx512);
 }
 
-static void kl_linear_dnnl_avx512(KlExec *ex, const KlLinear *p)
+static void kl_linear_avx512(KlExec *ex, const KlLinear *p)
 {
     if (p->w.dtype == KL_I8)
         kl_linear_i8(ex, p, &kl_linear_leaf_avx512, &kl_i8_leaf_avx2);
@@ -179,7 +179,7 @@ static size_t scratch_vnni(const KlExec *ex, int64_t M, int64_t N, int64_t K, Kl
     return w == KL_I8 ? kl_linear_i8_scratch(ex, M, N, K, &kl_i8_leaf_dnnl) : scratch_avx512(ex, M, N, K, w);
 }
 
-static void kl_linear_dnnl_vnni(KlExec *ex, const KlLinear *p)
+static void kl_linear_vnni(KlExec *ex, const KlLinear *p)
 {
     if (p->w.dtype == KL_I8)
         kl_linear_i8(ex, p, &kl_linear_leaf_avx512, &kl_i8_leaf_dnnl);
@@ -199,11 +199,11 @@ void kl_cpu_init_linear(KlKernels *k, unsigned flags)
     k->linear_scratch = scratch_avx2;
     if (!(flags & KL_CPU_AVX512))
         return;
-    k->linear = kl_linear_dnnl_avx512;  /* with wider vectors the library is ahead */
+    k->linear = kl_linear_avx512;
     k->linear_scratch = scratch_avx512;
     if (!(flags & KL_CPU_VNNI))
         return;
-    k->linear = kl_linear_dnnl_vnni;
+    k->linear = kl_linear_vnni;
     k->linear_scratch = scratch_vnni;
 #else
     (void)flags;

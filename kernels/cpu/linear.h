@@ -26,6 +26,9 @@ extern const KlLinearLeaf kl_linear_leaf_generic;
 extern const KlLinearLeaf kl_linear_leaf_avx2;
 extern const KlLinearLeaf kl_linear_leaf_avx512;
 
+/** Packs 16 columns. */
+void kl_linear_pack_avx2(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64_t k0, int64_t kc);
+
 /** y[m, n0 .. n0 + n - 1] from the sums acc[n]. */
 void kl_linear_finish(const KlLinear *p, const KlLinearLeaf *leaf, int64_t m, int64_t n0, int64_t n, const float *acc);
 

@@ -46,7 +46,7 @@ static void pack_8_blocks(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t
     }
 }
 
-static void pack(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64_t k0, int64_t kc)
+void kl_linear_pack_avx2(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64_t k0, int64_t kc)
 {
     size_t step = kl_dtype_bytes(w.dtype, K);
 
@@ -73,7 +73,8 @@ static void pack(float *dst, KlWeight w, int64_t K, int64_t n0, int64_t n, int64
 }
 
 const KlLinearLeaf kl_linear_leaf_avx2 = {
-    .widen = kl_widen_avx2, .epilogue = epilogue, .gemv = gemv, .product = kl_product_avx2, .pack = pack,
+    .widen = kl_widen_avx2, .epilogue = epilogue, .gemv = gemv, .product = kl_product_avx2,
+    .pack = kl_linear_pack_avx2,
 };
 #else
 typedef int kl_linear_not_here;         /* another architecture: the file is empty, which C forbids */

@@ -24,6 +24,11 @@ typedef struct KlProduct {
 
 /* For many columns and for few. */
 extern const KlProduct kl_product_avx2[2];
+extern const KlProduct kl_product_avx512[2];
 extern const KlProduct kl_product_dnnl[2];
+
+/** The narrow one of both. */
+void kl_block_8x8_avx2(float *c, int64_t ldc, const float *const *a, int64_t lda, int64_t k0, const float *b,
+                       int64_t ldb, int64_t n, int taps, int64_t kc, int add, float *tmp);
 
 #endif /* KL_CPU_PRODUCT_H */
