@@ -10,7 +10,7 @@ import shape
 
 BANDS = 4                               # of the picture's height: waves must not drown what lies above them
 STEP = 8                                # frames between those that the camera's movement is measured from
-GAIN = 0.97                             # how much of the residual of standing still may remain when the camera moves: of 208
+GAIN = 0.97                             # how much of standing still's residual may remain when the camera moves: of 208
                                         # rendered and worn clips with a still one none comes below 0.99
 ROLLS = 1.9                             # Track.rolls from which a ball rolls; between the two kinds of 48 rendered ones
 
