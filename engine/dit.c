@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Matrices stay in the file's mapping and dtype (a device's table copies
- * them). Biases, norms and modulation tables, a thousandth of the whole,
+ * them), or become int8 in memory (dit_int8.c). Biases, norms and modulation tables, a thousandth of the whole,
  * become f32 copies.
  */
 #include "bind.h"
@@ -200,6 +200,8 @@ int kl_dit_create(KlDiag *d, KlDit **dit, const KlKernels *k, const KlWeights *w
 static void release_linear(const KlKernels *k, KlDitLinear *l)
 {
     k->weight_release(k, &l->w);
+    free(l->own);
+    l->own = NULL;
     k->vector_release(k, &l->b);
     kl_dit_release_deltas(k, l);
 }

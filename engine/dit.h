@@ -37,6 +37,14 @@ int  kl_dit_create(KlDiag *d, KlDit **dit, const KlKernels *k, const KlWeights *
 void kl_dit_destroy(KlDit **dit);
 const KlDitConfig *kl_dit_config(const KlDit *dit);
 
+/** Called after each block of the transformer. */
+typedef void (*KlDitBlockFn)(void *opaque, int done, int blocks);
+/** Makes the matrices of the blocks int8 with a scale per row (the table's quantize_rows), unless the file has them so:
+ *  fresh copies in memory of kl_dit_int8_bytes(), instead of the file's. No session of dit may be open. ex gives the
+ *  threads. Checks cancel between matrices; on an error dit is fit only to be destroyed. */
+int  kl_dit_make_int8(KlDit *dit, KlExec *ex, KlDiag *d, KlDitBlockFn fn, void *opaque);
+size_t kl_dit_int8_bytes(const KlDit *dit);
+
 /** Buffers for latents [in_ch,F,R,W]; R and W are multiples of the patch. dit and ex must outlive it. */
 int  kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R, int W, KlDitSession **s);
 /** About what a session for such latents holds, contexts and scratch not counted. */

@@ -19,7 +19,8 @@ typedef struct KlDitDelta {             /* a LoRA's change of one linear: + stre
 } KlDitDelta;
 
 typedef struct KlDitLinear {
-    KlWeight w;                         /* [n,k] in the file's dtype */
+    KlWeight w;                         /* [n,k] in the file's dtype, or int8 of the transformer's own */
+    void *own;                          /* what such a w lies in, malloc'd; or NULL */
     float *b;                           /* [n] */
     int64_t n, k;
     KlDitDelta *deltas;                 /* n_deltas */

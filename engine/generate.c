@@ -128,6 +128,7 @@ typedef struct Denoise {
     double start;
     double boundary;                    /* timestep below which the second expert works; 0: there is one */
     bool low;                           /* the session is the second expert's */
+    const KlDit *int8;                  /* taken from the model for the session, or NULL */
 } Denoise;
 
 static void step_done(void *opaque, int done, int steps)
@@ -176,14 +177,49 @@ static int draw_noise(KlingJob *job, int64_t n)
     return ret;
 }
 
+static void block_quantized(void *opaque, int done, int blocks)
+{
+    const KlingJob *job = opaque;
+    const KlingProgress p = { .step = done, .steps = blocks, .seconds_left = -1, .stage = "quantize",
+                              .window = job->win.index, .windows = job->plan.windows };
+
+    if (job->params.progress)
+        job->params.progress(job->params.progress_opaque, &p);
+}
+
+/* The expert at work. */
+static int take_dit(Denoise *dn, const KlDit **dit)
+{
+    KlingJob *job = dn->job;
+    int ret;
+
+    *dit = dn->low ? job->parts->dit_low : job->parts->dit;
+    if (job->params.precision != KLING_PRECISION_INT8)
+        return 0;
+    ret = kl_model_int8_take(job->model, &job->diag, which_parts(job), dn->low, job->ex, block_quantized, job,
+                             &dn->int8);
+    *dit = dn->int8;
+    return ret;
+}
+
+static void close_session(Denoise *dn)
+{
+    kl_dit_session_destroy(&dn->session);
+    if (dn->int8)
+        kl_model_int8_give(dn->job->model, which_parts(dn->job), dn->low);
+    dn->int8 = NULL;
+}
+
 /* The session of the expert at work, shown the prompts and pictures. */
 static int open_session(Denoise *dn)
 {
     KlingJob *job = dn->job;
-    const KlDit *dit = dn->low ? job->parts->dit_low : job->parts->dit;
+    const KlDit *dit;
     const float *rows;
-    int n, ret = kl_dit_session_create(dit, job->ex, &job->diag, job->win.F, job->geo.R, job->geo.W, &dn->session);
+    int n, ret = take_dit(dn, &dit);
 
+    if (ret >= 0)
+        ret = kl_dit_session_create(dit, job->ex, &job->diag, job->win.F, job->geo.R, job->geo.W, &dn->session);
     rows = kl_condition_rows(dn->condition, &n);
     if (ret >= 0 && rows)
         ret = kl_dit_set_image(dn->session, &job->diag, rows, n);
@@ -201,7 +237,7 @@ static int choose_expert(Denoise *dn, float t)
     if (dn->session && low == dn->low)
         return 0;
     if (dn->session) {
-        kl_dit_session_destroy(&dn->session);
+        close_session(dn);
         kl_weights_drop_pages(dn->low ? dn->job->model->files.dit_low : dn->job->model->files.dit);
         kl_log(&dn->job->diag, KLING_LOG_VERBOSE, "the %s-noise expert goes on at timestep %g", low ? "low" : "high",
                (double)t);
@@ -268,7 +304,7 @@ static int denoise(KlingJob *job, KlCondition *condition)
     if (job->rows[1])
         dn.uncond = k->mem_alloc(job->ex, bytes);
     ret = dn.t_frame && (dn.uncond || !job->rows[1]) ? 0 : kl_fail_memory(&job->diag, "the unguided velocity", bytes);
-    if (ret >= 0 && (ret = draw_noise(job, dn.n)) >= 0) {
+    if (ret >= 0 && (ret = draw_noise(job, dn.n)) >= 0 && (ret = choose_expert(&dn, (float)cfg.train_steps)) >= 0) {
         report(job, "denoise", 0, 0, -1);
         dn.start = now_seconds();
         k->weight_stats(k, &before);
@@ -279,7 +315,7 @@ static int denoise(KlingJob *job, KlCondition *condition)
     if (ret >= 0)
         kl_condition_finish(condition, job->z);
     k->mem_free(job->ex, dn.uncond);
-    kl_dit_session_destroy(&dn.session);
+    close_session(&dn);
     free(dn.t_frame);
     return ret;
 }
@@ -301,15 +337,22 @@ int kl_job_check_memory(KlingJob *job)
     const double denoising = (double)kl_dit_session_bytes(parts->dit, F, g->R, g->W) + latents + held;
     const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents / 4 +
                             (job->model->info.frame_multiple + 1) * picture;
-    const double need = KL_MAX(KL_MAX(denoising, decoding), encoding + held) + kept;
+    const bool int8 = job->params.precision == KLING_PRECISION_INT8;
+    const double copies = int8 ? (double)kl_model_int8_missing(job->model, which_parts(job)) : 0;
+    const double need = KL_MAX(KL_MAX(denoising, decoding), encoding + held) + kept + copies;
     const double left = (double)parts->kernels.mem_available(&parts->kernels);
 
     kl_log(&job->diag, KLING_LOG_VERBOSE,
            "memory beside the weights: %.1f MiB to encode, %.1f MiB to denoise, %.1f MiB to decode, %.1f MiB for "
-           "pictures that are kept; %.1f MiB are free", encoding / (1 << 20), denoising / (1 << 20),
-           decoding / (1 << 20), kept / (1 << 20), left / (1 << 20));
+           "pictures that are kept, %.1f MiB for weights in int8; %.1f MiB are free", encoding / (1 << 20),
+           denoising / (1 << 20), decoding / (1 << 20), kept / (1 << 20), copies / (1 << 20), left / (1 << 20));
     if (need <= left)
         return KLING_OK;
+    if (need - copies <= left)
+        return kl_fail(&job->diag, KLING_ERROR_OUT_OF_MEMORY, "not enough memory: precision=int8 makes %.1f MiB of "
+                       "weights, %.1f MiB are free and the clip takes %.1f of them; use a file that kling-quantize has "
+                       "made int8, which need not lie in memory, or another precision", copies / (1 << 20),
+                       left / (1 << 20), (need - copies) / (1 << 20));
     return kl_fail(&job->diag, KLING_ERROR_OUT_OF_MEMORY, "not enough memory: %d frames of %dx%d take about %.1f MiB "
                    "beside the weights, %.1f MiB are free; ask for a smaller size or fewer frames%s",
                    1 + (F - 1) * job->plan.unit, g->width_px, g->height_px, need / (1 << 20), left / (1 << 20),

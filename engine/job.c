@@ -63,7 +63,7 @@ static int check_numbers(KlDiag *d, const KlingParams *p)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "threads %d: must be 0 (one per core) to %d", p->threads,
                        KL_MAX_THREADS);
     if ((unsigned)p->sampler > KLING_SAMPLER_UNIPC || (unsigned)p->rng > KLING_RNG_CUDA ||
-        (unsigned)p->precision > KLING_PRECISION_F32)
+        (unsigned)p->precision > KLING_PRECISION_INT8)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown value of sampler, rng or precision");
     if (p->context_frames < 0)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "context_frames %d: must be 0 (the model's) or more",

@@ -13,6 +13,7 @@
 
 static void parts_close(KlParts *p)
 {
+    kl_model_int8_drop(p);
     kl_text_encoder_destroy(&p->text);
     kl_dit_destroy(&p->dit);
     kl_dit_destroy(&p->dit_low);
@@ -171,8 +172,27 @@ static void model_free(KlingModel *m)
         free(m->embeddings[i].rows);
     }
     kl_model_files_close(&m->files);
+    kl_model_int8_free(m);
     pthread_mutex_destroy(&m->lock);
     free(m);
+}
+
+/* NULL when out of memory. */
+static KlingModel *model_alloc(void)
+{
+    KlingModel *m = calloc(1, sizeof(*m));
+
+    if (!m || pthread_mutex_init(&m->lock, NULL)) {
+        free(m);
+        return NULL;
+    }
+    if (kl_model_int8_init(m) < 0) {
+        pthread_mutex_destroy(&m->lock);
+        free(m);
+        return NULL;
+    }
+    atomic_init(&m->refs, 1);
+    return m;
 }
 
 int kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelParams *params)
@@ -190,12 +210,9 @@ int kling_model_open(KlingContext *ctx, KlingModel **model, const KlingModelPara
     if (!params->model || !*params->model) {
         ret = kl_fail(&d, KLING_ERROR_INVALID_ARG, "no model given: name a model folder or a transformer file");
     } else {
-        m = calloc(1, sizeof(*m));
-        if (!m || pthread_mutex_init(&m->lock, NULL)) {
-            free(m);
+        if (!(m = model_alloc())) {
             ret = kl_fail_memory(&d, "the model", sizeof(*m));
         } else {
-            atomic_init(&m->refs, 1);
             m->log = ctx->log;
             m->log_opaque = ctx->log_opaque;
             m->vram = params->vram;

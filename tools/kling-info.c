@@ -356,6 +356,8 @@ static void describe_memory(json_t *o, const KlModelFiles *f, const KlModelDesc 
             set_int(m, "encode", (int64_t)kl_condition_bytes(c, vae, W * s, R * s));
         set_int(m, "denoise", (int64_t)(kl_dit_session_bytes(dit, F, R, W) + kl_condition_held_bytes(c, F, R, W)));
         set_int(m, "decode", (int64_t)kl_vae_decoder_bytes(vae, R, W));
+        if (kl_dit_int8_bytes(dit))
+            set_int(m, "precision=int8", (int64_t)kl_dit_int8_bytes(dit));
         json_object_set_new(o, "memory_beside_weights", m);
         m = NULL;
     }
@@ -486,6 +488,7 @@ static void print_object(const json_t *o, int indent);
 static void print_member(const char *key, const json_t *v, int indent)
 {
     const bool bytes = !strcmp(key, "bytes") || !strcmp(key, "denoise") || !strcmp(key, "decode") ||
+                       !strcmp(key, "precision=int8") ||
                        !strcmp(key, "encode");
     char label[64];
     size_t i;

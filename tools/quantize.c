@@ -341,6 +341,7 @@ float quantize_scale(float max, KlDType to)
 void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float scale)
 {
     uint16_t *half = (uint16_t *)(void *)out;
+    float by;
 
     switch (to) {
     case KL_F32:
@@ -358,9 +359,10 @@ void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float sca
         for (int64_t i = 0; i < n; i++)
             out[i] = quantize_e4m3(x[i] / scale);
         break;
-    case KL_I8:
+    case KL_I8:                         /* the bits of the kernels' quantize_rows: so by is not 1 / scale */
+        by = largest(x, n) < 0x1p-100f ? 0 : 127 / largest(x, n);
         for (int64_t i = 0; i < n; i++)
-            out[i] = (uint8_t)(int8_t)fminf(fmaxf(rintf(x[i] / scale), -127), 127);
+            out[i] = (uint8_t)(int8_t)rintf(x[i] * by);
         break;
     case KL_Q8_0:
         for (int64_t i = 0; i < n; i += 32, out += 34)

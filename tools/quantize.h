@@ -19,11 +19,12 @@ uint16_t quantize_f16(float x);
 uint16_t quantize_bf16(float x);
 uint8_t  quantize_e4m3(float x);
 
-/** out = n elements of x in `to`: f32, f16, bf16; fp8 and int8 as x / scale; or a GGUF type from q8_0 to q4_0, for
- *  which n is a multiple of the block. */
+/** out = n elements of x in `to`: f32, f16, bf16; fp8 as x / scale; int8, for which x is a whole row and scale its, as
+ *  the kernels' quantize_rows; or a GGUF type from q8_0 to q4_0, for which n is a multiple of the block. */
 void quantize_row(uint8_t *out, const float *x, int64_t n, KlDType to, float scale);
 
-/** The scale of values up to max: max / 448 for fp8, max / 127 for int8; 1 when max is 0 or the dtype has none. */
+/** The scale of values up to max: max / 448 for fp8, max / 127 for int8 (a row's); 1 when max is 0 or the dtype has
+ *  none. */
 float quantize_scale(float max, KlDType to);
 
 /** Whether a tensor, by its canonical name, is a matrix of a transformer's blocks, or of a text encoder's: these are

@@ -161,10 +161,11 @@ int  ff_kling_clip_metadata(const KlingClip *c, AVFrame *frame, double step_ms);
     KLING_NUMBER("vram",            vram,        DOUBLE,     .dbl = 0,  0, 1e18, KLING_HELP_VRAM), \
     KLING_NUMBER("threads",         threads,     INT,        .i64 = 0,  0, 1024, \
                  "set the number of threads; 0 is one per core"), \
-    KLING_CHOICE("precision",       precision, KLING_PRECISION_AUTO, KLING_PRECISION_F32, \
+    KLING_CHOICE("precision",       precision, KLING_PRECISION_AUTO, KLING_PRECISION_INT8, \
                  "set what is computed in"), \
         KLING_VALUE("precision", "auto", KLING_PRECISION_AUTO, "the fastest without visible loss"), \
         KLING_VALUE("precision", "f32",  KLING_PRECISION_F32,  "32-bit float"), \
+        KLING_VALUE("precision", "int8", KLING_PRECISION_INT8, "int8 products in the transformer's blocks"), \
     { "flags", "set flags", offsetof(KlingClip, flags), AV_OPT_TYPE_FLAGS, { .i64 = 0 }, 0, KLING_FLAG_BITEXACT, \
       KLING_FLAGS, "flags" }, \
         KLING_VALUE("flags", "bitexact", KLING_FLAG_BITEXACT, "the same bytes on every machine; slow"), \

@@ -240,6 +240,15 @@ void ff_kling_progress(void *opaque, const KlingProgress *p)
     const int64_t now_us = av_gettime_relative();
     char window[48] = "";
 
+    if (!strcmp(p->stage, "quantize")) {
+        if (p->step == 1)
+            l->last_us = now_us;        /* the first second goes without a line */
+        if (now_us - l->last_us >= 1000000) {
+            l->last_us = now_us;
+            av_log(l->log, AV_LOG_INFO, "weights to int8: block %d/%d\n", p->step, p->steps);
+        }
+        return;
+    }
     if (strcmp(p->stage, "denoise")) {
         if (p->windows > 1)
             av_log(l->log, AV_LOG_VERBOSE, "window %d/%d, stage: %s\n", p->window + 1, p->windows, p->stage);

@@ -104,6 +104,11 @@ enum KlingRng {
 enum KlingPrecision {
     KLING_PRECISION_AUTO = 0,            /* the fastest that the device does without visible loss */
     KLING_PRECISION_F32,
+    KLING_PRECISION_INT8,                /* the matrices of the transformer's blocks in int8, a scale for each of their
+                                            rows, multiplied in integers with activations that are rounded token by
+                                            token; all else as by auto. What the file does not have in int8 is made
+                                            once for all jobs of a model that ask for it, in memory: a byte for each
+                                            parameter. Of two experts both are kept where memory allows */
 };
 
 /* KlingParams.flags */
@@ -194,10 +199,10 @@ KLING_API void kling_model_destroy(KlingModel **model);
 KLING_API const KlingModelInfo *kling_model_info(const KlingModel *model);
 
 typedef struct KlingProgress {
-    int step, steps;                     /* denoising steps done and in all */
+    int step, steps;                     /* denoising steps done and in all; of "quantize": blocks of the transformer */
     double step_seconds;                 /* mean over the steps done, 0 before the first */
     double seconds_left;                 /* estimate to the end of this window's denoising, -1 if unknown */
-    const char *stage;                   /* "text", "encode", "denoise", "decode" */
+    const char *stage;                   /* "text", "encode", "quantize", "denoise", "decode" */
     int window, windows;                 /* of a long clip: 0, 1, ... and how many in all */
 } KlingProgress;
 

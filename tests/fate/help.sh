@@ -20,7 +20,7 @@ help() {
             fail "help_${filter}_$o" "not in -h filter=$filter"
         fi
     done
-    for v in 'auto +0' 'euler +1' 'unipc +2' 'cpu +0' 'cuda +1' 'f32 +1' 'bitexact '; do
+    for v in 'auto +0' 'euler +1' 'unipc +2' 'cpu +0' 'cuda +1' 'f32 +1' 'int8 +2' 'bitexact '; do
         name=help_${filter}_value_${v%% *}
         if grep -Eq "^ +$v" "$tmp/help"; then ok "$name"; else fail "$name" "not listed"; fi
     done

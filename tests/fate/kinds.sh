@@ -125,6 +125,31 @@ equal kinds_lora_zero plain zero
 refuses kinds_lora_missing "nowhere.safetensors" -f lavfi -i "kling=$t:lora=$tmp/nowhere.safetensors"
 refuses kinds_lora_model "$(basename "$tmp")/experts1/vae" -f lavfi -i "kling=$t:lora=$tmp/experts1/vae"
 
+# ---- precision=int8: the frames of files that kling-quantize made, with a LoRA and of both experts
+# int8_of FOLDER PART: makes PART of FOLDER int8
+int8_of() {
+    "$BUILD/bin/kling-quantize" "$1/$2" "$tmp/int8.safetensors" --type int8 --quiet > "$log" 2>&1
+    rm "$1/$2/"*.safetensors*
+    mv "$tmp/int8.safetensors" "$1/$2/diffusion_pytorch_model.safetensors"
+}
+cp -r "$MODEL" "$tmp/int8"
+int8_of "$tmp/int8" transformer
+text int8_plain "$t:precision=int8"
+text int8_lora "$t:precision=int8:lora=$lora\\\\:0.8"
+text int8_file "$t:model=$tmp/int8:lora=$lora\\\\:0.8"
+other kinds_int8_lora int8_plain int8_lora
+other kinds_int8_lora_not_plain lora int8_lora
+equal kinds_int8_lora_file int8_lora int8_file
+cp -r "$tmp/experts1" "$tmp/int8e"
+int8_of "$tmp/int8e" transformer
+int8_of "$tmp/int8e" transformer_2
+text int8_experts "$e:precision=int8"
+text int8_file "$e:model=$tmp/int8e"
+other kinds_int8_experts experts int8_experts
+equal kinds_int8_experts_file int8_experts int8_file
+extend int8_i2v "$a" "$i2v:precision=int8"
+made kinds_int8_i2v int8_i2v 4 "$a"
+
 # ---- GGUF: f32 keeps every value, so the frames are the folder's; eight bits are other frames
 mkdir "$tmp/gguf"
 cp "$MODEL/kling.json" "$tmp/gguf/"

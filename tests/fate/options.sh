@@ -29,6 +29,13 @@ same   option_seed_last         "$q:seed=18446744073709551615" "$q:seed=18446744
 differ option_rng               "$q" "$q:rng=cuda"
 same   option_device            "$q" "$q:device=cpu"
 same   option_precision         "$q:precision=f32" "$q:precision=auto"
+differ option_precision_int8    "$q:precision=int8" "$q:precision=auto"
+"$BUILD/bin/kling-quantize" "$MODEL/transformer" "$tmp/int8.safetensors" --type int8 --quiet > "$log" 2>&1
+cp -r "$MODEL" "$tmp/int8"
+rm "$tmp/int8/transformer/"*.safetensors*
+mv "$tmp/int8.safetensors" "$tmp/int8/transformer/diffusion_pytorch_model.safetensors"
+same   option_precision_int8_is_that_file "$q:precision=int8" "$q:model=$tmp/int8"
+same   option_precision_int8_of_that_file "$q:precision=int8" "$q:model=$tmp/int8:precision=int8"
 same   option_threads           "$q:threads=1" "$q:threads=3"
 same   option_interrupt         "$q:interrupt=0" "$q:interrupt=1"
 

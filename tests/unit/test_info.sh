@@ -71,7 +71,8 @@ expect other 1 $data/vae.safetensors '^error +neither a Wan transformer'
 expect text 1 README.md '^error +.*is not a safetensors file'
 
 if "$info" --json "$tmp/diffusers" $data/lora_peft.safetensors > "$tmp/json" &&
-    grep -q '"what": "LoRA"' "$tmp/json" && grep -q '"memory_beside_weights"' "$tmp/json"; then
+    grep -q '"what": "LoRA"' "$tmp/json" && grep -q '"memory_beside_weights"' "$tmp/json" &&
+    grep -q '"precision=int8": [1-9]' "$tmp/json"; then
     echo "ok info_json"
 else
     echo "not ok info_json: $(head -c 200 "$tmp/json")"
