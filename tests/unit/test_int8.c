@@ -212,6 +212,15 @@ static void test_int8_experts(void)
     p->kernels.mem_available = available;
     CHECK(again.status == KLING_EOF && !memcmp(again.rgb, both.rgb, sizeof(both.rgb)), "%s", again.error);
     CHECK(looks == 3 && !p->int8[0].dit && p->int8[1].dit, "the first expert stays");
+    forget(experts);
+    make(&both);
+    kl_dit_destroy(&p->int8[1].dit);
+    p->int8[0].users++;                 /* another job is at it */
+    p->kernels.mem_available = little;
+    looks = 0;
+    make(&again);
+    p->kernels.mem_available = available;
+    CHECK(--p->int8[0].users == 0 && p->int8[0].dit && p->int8[1].dit, "what another job uses is gone");
 }
 
 static void test_int8_too_large(void)
@@ -230,6 +239,58 @@ static void test_int8_too_large(void)
     make(&c);
     CHECK(c.status == KLING_EOF, "%s", c.error);
     CHECK(!kl_model_int8_missing(tiny, KL_PARTS_FAST));
+}
+
+static int64_t room;
+
+static int64_t exactly(const KlKernels *k)
+{
+    (void)k;
+    return room;
+}
+
+static int fits(enum KlingPrecision precision, char *error)
+{
+    KlingJob *job = NULL;
+    KlingParams p;
+    int ret;
+
+    kling_params_default(tiny, &p);
+    p.precision = precision;
+    if ((ret = kling_job_create(tiny, &job, &p)) < 0)
+        kling_model_error(tiny, error, 512);
+    kling_job_destroy(&job);
+    return ret == KLING_OK;
+}
+
+/* The copies are counted, once, and named where they alone are too much. */
+static void test_int8_in_memory(void)
+{
+    KlParts *p = &tiny->parts[KL_PARTS_FAST];
+    int64_t (*const available)(const KlKernels *) = p->kernels.mem_available;
+    const int64_t copies = (int64_t)kl_dit_int8_bytes(p->dit);
+    Clip c = clip_of(tiny, KLING_PRECISION_INT8);
+    char error[512] = "";
+    int64_t plain = 0, int8 = 0;
+
+    forget(tiny);
+    p->kernels.mem_available = exactly;
+    for (room = 0; !int8 && room < 1 << 28; room += 1024) {
+        if (!plain && fits(KLING_PRECISION_AUTO, error))
+            plain = room;
+        if (fits(KLING_PRECISION_INT8, error))
+            int8 = room;
+        else
+            CHECK(!plain == !strstr(error, "kling-quantize"), "%s", error);
+    }
+    CHECK(plain && int8 - plain >= copies - 1024 && int8 - plain <= copies + 1024, "%lld, %lld with copies of %lld",
+          (long long)plain, (long long)int8, (long long)copies);
+    p->kernels.mem_available = available;
+    make(&c);
+    p->kernels.mem_available = exactly;
+    room = plain;
+    CHECK(fits(KLING_PRECISION_INT8, error), "they are there, and counted again: %s", error);
+    p->kernels.mem_available = available;
 }
 
 /* Every allocation of a job that makes them is refused once. */
@@ -287,6 +348,7 @@ int main(void)
     RUN(test_int8_cancelled_waiting);
     RUN(test_int8_experts);
     RUN(test_int8_too_large);
+    RUN(test_int8_in_memory);
     RUN(test_int8_runs_out);
     kling_model_destroy(&tiny);
     kling_model_destroy(&experts);
