@@ -424,15 +424,15 @@ static int fill_queue(AVFilterContext *ctx, KlingContinuation *k)
     return 0;
 }
 
-/* Adds what is left of one end's detail to p, from the decoded picture. */
+/* Adds what is left of one end's detail to p, from the decoded picture, so many pictures away from it. */
 static void add_detail(KlingContinuation *k, KlingFollow *f, const KlingSeamEnd *e, KlingPicture *p,
-                       const KlingPicture *decoded, int for_good, double part, KlingKept *kept)
+                       const KlingPicture *decoded, int for_good, double part, int distance, KlingKept *kept)
 {
     if (part <= 0) {
         memset(kept->keep, 0, (size_t)k->width_px * k->height_px * sizeof(*kept->keep));
         return;
     }
-    ff_kling_follow_look(f, decoded, for_good, part, kept);
+    ff_kling_follow_look(f, decoded, for_good, part, ff_kling_seam_fade(distance - 1, (k->fade + 1) / 2), kept);
     if (!f->any)
         return;
     copy_picture(&k->full, (const float *const *)decoded->data, decoded->width_px);
@@ -443,15 +443,17 @@ static void add_detail(KlingContinuation *k, KlingFollow *f, const KlingSeamEnd 
 /* Picture i, decoded in next, becomes what is shown. */
 static void correct(KlingContinuation *k, int i)
 {
-    const double trail_part = k->nb_trail ? ff_kling_seam_fade(k->time.pictures + 1 - i, k->fade) : 0;
+    const int to_trail = k->time.pictures + 1 - i;
+    const double trail_part = k->nb_trail ? ff_kling_seam_fade(to_trail, k->fade) : 0;
 
     copy_picture(&k->mixed, (const float *const *)k->next.data, k->width_px);
     ff_kling_seam_apply(&k->lead_end, &k->trail_end, &k->next, ff_kling_seam_fade(i, k->fade), trail_part);
     if (!k->detail)
         return;
-    add_detail(k, &k->lead_follow, &k->lead_end, &k->next, &k->mixed, 1, 1 - trail_part, &k->next_kept[0]);
+    add_detail(k, &k->lead_follow, &k->lead_end, &k->next, &k->mixed, 1, 1 - trail_part, i, &k->next_kept[0]);
     if (k->nb_trail)
-        add_detail(k, &k->trail_follow, &k->trail_end, &k->next, &k->mixed, 0, trail_part, &k->next_kept[1]);
+        add_detail(k, &k->trail_follow, &k->trail_end, &k->next, &k->mixed, 0, trail_part, to_trail,
+                   &k->next_kept[1]);
 }
 
 /* Picture at + 1 into next. */

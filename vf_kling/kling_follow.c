@@ -16,6 +16,8 @@
 
 #define SAME     (2 / 255.0f)           /* a difference up to this is the model's own unrest */
 #define MOVED    (8 / 255.0f)
+#define NEAR     4                      /* times that are added to both next to the known picture */
+#define HOLD     0.6f                   /* of a difference there */
 #define BLOCK    8                      /* pixels, across and down, that are followed as one */
 #define MARGIN   2                      /* pixels around a block that it is known by */
 #define REACH    2                      /* pixels of the first step from the way so far, halved to 1: three in all */
@@ -41,6 +43,7 @@ void ff_kling_kept_free(KlingKept *k)
 void ff_kling_follow_free(KlingFollow *f)
 {
     ff_kling_picture_free(&f->seen);
+    ff_kling_picture_free(&f->real);
     ff_kling_picture_free(&f->rest);
     for (int i = 0; i < 2; i++) {
         av_freep(&f->light[i]);
@@ -57,8 +60,8 @@ static int follow_alloc(KlingFollow *f, int w, int h)
 
     f->nb_x = (w + BLOCK - 1) / BLOCK;
     f->nb_y = (h + BLOCK - 1) / BLOCK;
-    if (ff_kling_picture_alloc(&f->seen, w, h) < 0 || ff_kling_picture_alloc(&f->rest, w, h) < 0 ||
-        !(f->lasting = av_calloc(n, sizeof(*f->lasting))))
+    if (ff_kling_picture_alloc(&f->seen, w, h) < 0 || ff_kling_picture_alloc(&f->real, w, h) < 0 ||
+        ff_kling_picture_alloc(&f->rest, w, h) < 0 || !(f->lasting = av_calloc(n, sizeof(*f->lasting))))
         return AVERROR(ENOMEM);
     for (int i = 0; i < 2; i++)
         if (!(f->light[i] = av_calloc(n, sizeof(*f->light[i]))) ||
@@ -86,6 +89,7 @@ int ff_kling_follow_set(KlingFollow *f, const KlingPicture *real, const float *c
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < real->height_px; y++)
             memcpy(f->seen.data[c] + (ptrdiff_t)y * w, decoded[c] + (ptrdiff_t)y * stride, w * sizeof(float));
+    memcpy(f->real.data[0], real->data[0], 3 * sizeof(float) * w * real->height_px);
     memcpy(f->rest.data[0], real->data[0], 3 * sizeof(float) * w * real->height_px);
     light_of(f->light[0], &f->seen);
     return 0;
@@ -345,11 +349,14 @@ static void lose(KlingFollow *f, KlingKept *kept)
         }
 }
 
-void ff_kling_follow_look(KlingFollow *f, const KlingPicture *decoded, int for_good, double part, KlingKept *kept)
+void ff_kling_follow_look(KlingFollow *f, const KlingPicture *decoded, int for_good, double part, double near,
+                          KlingKept *kept)
 {
     static const int beside[][2] = { { 0, 0 }, { -1, 0 }, { 1, 0 }, { 0, -1 }, { 0, 1 } };
     const size_t n = (size_t)decoded->width_px * decoded->height_px;
+    const float same = (1 + NEAR * near) * SAME, moved = (1 + NEAR * near) * MOVED;
 
+    kept->hold = HOLD * near;
     if (!f->lasting || (for_good && !f->any)) {
         memset(kept->keep, 0, n * sizeof(*kept->keep));
         return;
@@ -361,7 +368,7 @@ void ff_kling_follow_look(KlingFollow *f, const KlingPicture *decoded, int for_g
     for (int i = 0; i < FF_ARRAY_ELEMS(beside); i++)
         try_moves(f, decoded, beside[i], kept);
     for (size_t i = 0; i < n; i++) {
-        const float t = av_clipf((MOVED - kept->keep[i]) / (MOVED - SAME), 0, 1);
+        const float t = av_clipf((moved - kept->keep[i]) / (moved - same), 0, 1);
 
         kept->keep[i] = t * t * (3 - 2 * t);
     }
@@ -383,9 +390,11 @@ void ff_kling_follow_apply(const KlingFollow *f, KlingPicture *p, const KlingPic
 
             for (int c = 0; c < 3 && kept->keep[i] > 0; c++) {
                 const float lost = sample(f->rest.data[c], w, h, x + kept->dx[i], y + kept->dy[i]);
+                const float real = sample(f->real.data[c], w, h, x + kept->dx[i], y + kept->dy[i]);
+                const float with = full->data[c][i] + lost;
 
                 if (lost == lost)
-                    p->data[c][i] += kept->keep[i] * (full->data[c][i] + lost - p->data[c][i]);
+                    p->data[c][i] += kept->keep[i] * (with + kept->hold * (real - with) - p->data[c][i]);
             }
         }
 }

@@ -9,6 +9,9 @@
  * by and not at once. What has gone where is told from decoded pictures alone, which have the same losses: blocks are
  * looked for around where they and their neighbours were in the picture before (G. de Haan et al., "True-motion
  * estimation with 3-D recursive search block matching", 1993).
+ *
+ * Right next to the known picture little can have changed but by moving. There a larger difference is taken for the
+ * model's unrest, and most of it is held back: what the model makes of things comes in by and by as well.
  */
 #ifndef AVFILTER_KLING_FOLLOW_H
 #define AVFILTER_KLING_FOLLOW_H
@@ -19,6 +22,7 @@
 typedef struct KlingKept {
     float *keep;                        /* how much of it is here, 0..1; one allocation that begins here */
     float *dx, *dy;                     /* it lay at (x + dx, y + dy) in the known picture */
+    float hold;                         /* how much of a difference to that is held back where it is kept, 0..1 */
 } KlingKept;
 
 /** 0 or AVERROR(ENOMEM); keeps nothing. */
@@ -28,6 +32,7 @@ void ff_kling_kept_free(KlingKept *k);
 /** What is known at one end. Zeroed memory is a fresh one, which follows nothing. */
 typedef struct KlingFollow {
     KlingPicture seen;                  /* the known picture nearest to the seam, as it was decoded */
+    KlingPicture real;                  /* as it is */
     KlingPicture rest;                  /* what it lacks, once its colour is corrected in full */
     float *light[2];                    /* of seen, of the picture looked at */
     float *lasting;                     /* per pixel of seen: how well it has been followed all the time, 0..1 */
@@ -45,12 +50,15 @@ void ff_kling_follow_free(KlingFollow *f);
 
 /** Looks what of the known picture is in a new one, as it was decoded. That a block has moved is believed where it
  *  leaves less than 3/4 of the difference. A difference, averaged over a few pixels and the channels, counts in full up
- *  to 2/255 and not at all from 8/255. Of that the least around a pixel, as what is lost at an edge lies on both of its
- *  sides and would stay behind as a line where the thing has gone. for_good: what has been lost once stays lost;
- *  pictures are then looked at in order, away from the known one. part scales it all. */
-void ff_kling_follow_look(KlingFollow *f, const KlingPicture *decoded, int for_good, double part, KlingKept *kept);
-/** p, a new picture with its colour corrected, becomes `full` plus what it lacks there, as much as kept says. full: the
- *  same picture with its colour corrected in full, as next to the known one. */
+ *  to 2/255 and not at all from 8/255; right next to the known picture (near 1, going to 0 away from it) up to 10/255
+ *  and from 40/255, and of what counts six tenths are held back. Of that the least around a pixel, as what is lost at
+ *  an edge lies on both of its sides and would stay behind as a line where the thing has gone. for_good: what has been
+ *  lost once stays lost; pictures are then looked at in order, away from the known one. part scales it all. */
+void ff_kling_follow_look(KlingFollow *f, const KlingPicture *decoded, int for_good, double part, double near,
+                          KlingKept *kept);
+/** p, a new picture with its colour corrected, becomes `full` plus what it lacks there, or, as far as that is held
+ *  back, what the known picture has there; as much as kept says. full: the same picture with its colour corrected in
+ *  full, as next to the known one. */
 void ff_kling_follow_apply(const KlingFollow *f, KlingPicture *p, const KlingPicture *full, const KlingKept *kept);
 
 #endif /* AVFILTER_KLING_FOLLOW_H */

@@ -225,7 +225,7 @@ static void go_on(KlingSeamEnd *e, KlingFollow *s, KlingPicture *p, KlingPicture
         put_object(real, x);
     blur(p, real);
     memcpy(full.data[0], p->data[0], sizeof(float) * 3 * W * H);
-    ff_kling_follow_look(s, p, 1, 1, &kept);
+    ff_kling_follow_look(s, p, 1, 1, 0, &kept);
     ff_kling_seam_apply(e, e, p, 0, 0);
     ff_kling_seam_apply(e, e, &full, 1, 0);
     ff_kling_follow_apply(s, p, &full, &kept);
@@ -253,7 +253,7 @@ static void check_around(KlingFollow *f, KlingPicture *p)
     need(ff_kling_kept_alloc(&kept, W, H) >= 0);
     for (int c = 0; c < 3; c++)
         p->data[c][14 * W + 20] += 1;
-    ff_kling_follow_look(f, p, 0, 0.5, &kept);
+    ff_kling_follow_look(f, p, 0, 0.5, 0, &kept);
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++)
             bad += kept.keep[y * W + x] != (abs(x - 20) <= 2 && abs(y - 14) <= 2 ? 0 : 0.5f);
@@ -296,7 +296,7 @@ static void test_still(void)
     for (int i = 0; i < 3 * W * H; i++)
         p.data[0][i] = 1 - p.data[0][i];
     need(ff_kling_kept_alloc(&kept, W, H) >= 0);
-    ff_kling_follow_look(&s, &p, 1, 1, &kept);
+    ff_kling_follow_look(&s, &p, 1, 1, 0, &kept);
     CHECK(!s.any);
     for (int i = 0; i < W * H; i++)
         CHECK(!kept.keep[i], "pixel %d is kept", i);
@@ -356,7 +356,7 @@ static void test_follow_pan(void)
 
             wall(&real, i * step[t][0], i * step[t][1]);
             blur(&p, &real);
-            ff_kling_follow_look(&f, &p, 1, 1, &kept);
+            ff_kling_follow_look(&f, &p, 1, 1, 0, &kept);
             ff_kling_seam_apply(&e, &e, &p, 1, 0);
             memcpy(plain.data[0], p.data[0], sizeof(float) * 3 * W * H);
             ff_kling_follow_apply(&f, &p, &plain, &kept);
@@ -376,6 +376,45 @@ static void test_follow_pan(void)
     ff_kling_picture_free(&plain);
 }
 
+/* Next to the known picture the model's unrest is mostly held back, further away it is not, and an object never is. */
+static void test_near(void)
+{
+    static const struct { double near, unrest, left; } tries[] = {
+        { 1, 0.03, 0.4 }, { 1, -0.03, 0.4 }, { 0.5, 0.015, 0.7 }, { 0, 0.006, 1 },
+    };
+    KlingPicture real, p, plain;
+
+    need(ff_kling_picture_alloc(&real, W, H) >= 0 && ff_kling_picture_alloc(&p, W, H) >= 0 &&
+         ff_kling_picture_alloc(&plain, W, H) >= 0);
+    wall(&real, 0, 0);
+    for (int t = 0; t < 4; t++) {
+        KlingSeamEnd e = { .gain = { 1, 1, 1 }, .offset = { 0.02, 0.02, 0.02 } };
+        KlingFollow f = { 0 };
+        KlingKept kept;
+
+        need(ff_kling_kept_alloc(&kept, W, H) >= 0);
+        blur(&p, &real);
+        REQUIRE(ff_kling_follow_set(&f, &real, (const float *const *)p.data, W) >= 0);
+        REQUIRE(ff_kling_follow_solve(&f, &e) >= 0);
+        for (int i = 0; i < 3 * W * H; i++)
+            p.data[0][i] += tries[t].unrest;
+        put_object(&p, 30);
+        ff_kling_follow_look(&f, &p, 1, 1, tries[t].near, &kept);
+        ff_kling_seam_apply(&e, &e, &p, 1, 0);
+        memcpy(plain.data[0], p.data[0], sizeof(float) * 3 * W * H);
+        ff_kling_follow_apply(&f, &p, &plain, &kept);
+        CHECK(fabs(p.data[1][14 * W + 8] - real.data[1][14 * W + 8] - tries[t].left * tries[t].unrest) < 1e-5,
+              "try %d: %g of %g", t, p.data[1][14 * W + 8] - real.data[1][14 * W + 8], tries[t].unrest);
+        CHECK(fabs(p.data[1][14 * W + 34] - plain.data[1][14 * W + 34]) < 1e-6, "try %d: %g for %g on the object", t,
+              p.data[1][14 * W + 34], plain.data[1][14 * W + 34]);
+        ff_kling_kept_free(&kept);
+        ff_kling_follow_free(&f);
+    }
+    ff_kling_picture_free(&real);
+    ff_kling_picture_free(&p);
+    ff_kling_picture_free(&plain);
+}
+
 int main(void)
 {
     RUN(test_seam_identity);
@@ -387,5 +426,6 @@ int main(void)
     RUN(test_seam_fade);
     RUN(test_still);
     RUN(test_follow_pan);
+    RUN(test_near);
     return check_exit();
 }
