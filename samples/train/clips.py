@@ -7,7 +7,7 @@ import torch
 
 import seen
 from render import render
-from scenes import draw_scene
+from scenes import GOES_ON, draw_scene
 
 SHARE = (0.7, 0.15, 0.15)       # of the sizes
 UNSEEN = 1 << 41                # scenes from here on are for looking, not for training
@@ -15,6 +15,17 @@ UNSEEN = 1 << 41                # scenes from here on are for looking, not for t
 
 def bytes_of(clips):
     return (clips * 255 + 0.5).to(torch.uint8)
+
+
+def begun(args, scene):
+    """The scene, or for `--late` of those with one thing that moves on and a still camera one that is on its way: what
+    footage shows does not begin where a prompt's clip does, and goes on beyond its end. Such clips are only gone on
+    from, see train_dit.plan_batch()."""
+    rng = seeded("late", scene.seed)
+    if args.frames > 9 and scene.camera == "static" and len(scene.things) == 1 and \
+            scene.things[0].motion in GOES_ON and rng.random() < args.late:
+        scene.late = rng.randint(2, 14)
+    return scene
 
 
 def pictures_of(clips):
@@ -53,7 +64,7 @@ class Clips:
             scene = draw_scene(args.seed * (1 << 44) + self.counter, args.sizes[i])
             self.counter += 1
             if self.wanted(scene):
-                scenes.append(scene)
+                scenes.append(begun(args, scene))
         pictures, whose = render(scenes, args.device, range(args.frames), owners=True)
         self.data[i][a:a + n] = bytes_of(pictures)
         for k, v in seen.truths(scenes, whose).items():

@@ -95,7 +95,7 @@ def render(scenes, device="cpu", frames=None, owners=False):
     w, h = scenes[0].width, scenes[0].height
     keep = list(frames) if frames is not None else list(range(FRAMES))
     all_tracks = [tracks(s) for s in scenes]
-    t = _tensor([k / FPS for k in keep], device).view(1, -1, 1, 1)
+    t = _tensor([[(k + s.late) / FPS for k in keep] for s in scenes], device)[:, :, None, None]
 
     def stack(dicts):
         return {k: _tensor([d[k][keep] for d in dicts], device)[:, :, None, None] for k in dicts[0]}
@@ -118,7 +118,7 @@ def render(scenes, device="cpu", frames=None, owners=False):
             pick = [i for i, s in enumerate(scenes) if s.background == name and moves[i] == moving]
             if pick:                        # under a still camera one frame does for what does not move by itself
                 k = slice(None if moving else 1)
-                for i, c in zip(pick, paint(x[pick, k], y[pick, k], t, p[pick], table[pick], plain[pick])):
+                for i, c in zip(pick, paint(x[pick, k], y[pick, k], t[pick], p[pick], table[pick], plain[pick])):
                     pic[i] = c
     whose = torch.zeros(len(scenes), 1, len(keep), h, w, dtype=torch.uint8, device=device) if owners else None
     for layer in range(2):
@@ -134,7 +134,7 @@ def render(scenes, device="cpu", frames=None, owners=False):
                 some = [pick[k] for k in floor]
                 _draw_shadow(pic, some, kind, {k: v[floor] for k, v in tr.items()}, (x[some], y[some], px[some]),
                              _tensor(contact, device)[floor].view(-1, 1, 1, 1))
-            pixels, cover = _draw_thing(pic, pick, kind, colour, tr, (x[pick], y[pick], px[pick]), t)
+            pixels, cover = _draw_thing(pic, pick, kind, colour, tr, (x[pick], y[pick], px[pick]), t[pick])
             if owners:
                 _edit(whose, pick, pixels, lambda old: torch.where(cover > 0.5, layer + 1, old).to(torch.uint8))
     return (pic.clamp_(0, 1), whose[:, 0]) if owners else pic.clamp_(0, 1)

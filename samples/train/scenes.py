@@ -26,6 +26,7 @@ BACKGROUNDS = ("sky", "night", "grass", "sea", "table", "plain")
 GROUNDED = ("grass", "table", "plain")          # where things rest on a floor and can fall onto it
 MOTIONS = ("left", "right", "rises", "falls", "bounces", "rolls", "circles", "grows", "shrinks", "spins", "still")
 WATCHED = ("still", "spins", "bounces", "circles")      # motions with which the camera may move
+GOES_ON = ("left", "right", "rises", "falls", "bounces", "rolls", "circles", "spins")  # motions that have no end
 CAMERAS = ("static", "pan left", "pan right", "zoom in", "zoom out")
 RELATIONS = ("left of", "right of", "above", "behind")
 BOTTOM = {"ball": 1.0, "cube": 0.86, "pyramid": 0.62, "star": 0.84, "heart": 0.92, "car": 0.62, "fish": 0.58}
@@ -50,6 +51,7 @@ class Scene:
     relation: str | None        # things[0] RELATION things[1]
     direction: str | None       # of rolling: left, right
     things: list
+    late: int = 0               # frames that the clip begins later: what moves is on its way, and goes on past its end
 
     def truth(self):
         return dataclasses.asdict(self)
@@ -158,7 +160,7 @@ def tracks(scene):
     rng = random.Random(f"track {scene.seed}")
     short = min(scene.width, scene.height)
     ax, ay = scene.width / short, scene.height / short
-    t = np.linspace(0.0, 1.0, FRAMES)
+    t = np.linspace(0.0, 1.0, FRAMES) + scene.late / (FRAMES - 1)
     floor, size, xs, ys, rest = _place(scene, rng, ax, ay)
     grounded = scene.background in GROUNDED
     out = []

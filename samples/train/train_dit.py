@@ -18,7 +18,7 @@ import model
 import muon
 import tokenizer as vocabulary
 import train_text
-from clips import Clips, bytes_of, pick, seeded, unseen
+from clips import Clips, begun, bytes_of, pick, seeded, unseen
 from scenes import draw_scene
 from seen import Seen
 from state import Average, Log, Schedule, Ticker, read_json, restore, save_compact, save_whole, write_json
@@ -61,7 +61,7 @@ class Pool:
             return False
         self.latents, self.trails, self.clips.known = saved["latents"], saved["trails"], saved["known"]
         self.kind, self.clips.counter = [k.numpy() for k in saved["kind"]], saved["counter"]
-        self.clips.scenes = [[draw_scene(s, size) for s in seeds] for seeds, size in
+        self.clips.scenes = [[begun(self.args, draw_scene(s, size)) for s in seeds] for seeds, size in
                              zip(saved["seeds"], self.args.sizes)]
         return True
 
@@ -77,7 +77,7 @@ class Pool:
 
     def key(self):
         args = self.args
-        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {self.clips.room} " \
+        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {args.late} {self.clips.room} " \
                f"{self.mean.flatten().tolist()}"
 
     def normal(self, z):
@@ -126,17 +126,20 @@ def behind_warm_up(data, k, known):
     return trail[:, :, order]
 
 
-def plan_batch(rng, count, frames, kinds):
+def plan_batch(rng, count, frames, kinds, late):
     """How many latent frames each clip is given at its start and its end: none (text alone), some, or both; and
-    whether the trail is the clip's own latents. Where the pool has the engine's form a trail is given more often."""
+    whether the trail is the clip's own latents. Where the pool has the engine's form a trail is given more often. Clips
+    that begin late are always gone on from, and from so much that their velocity shows."""
     lead, trail, own = np.zeros(count, int), np.zeros(count, int), kinds < 0
     for b in range(count):
         if rng.random() < 0.40:
             lead[b] = rng.choice((1, 1, 2, 3, 3))
         if rng.random() < (0.10 if own[b] else 0.40):
             trail[b] = rng.choice((1, 2)) if own[b] else TRAILS[kinds[b]][0]
+        if late[b]:
+            lead[b] = rng.choice((2, 3, 3))
         if lead[b] + trail[b] >= frames:
-            lead[b] = trail[b] = 0
+            lead[b], trail[b] = max(frames - 1, 1) if late[b] else 0, 0
     return lead, trail, own
 
 
@@ -165,12 +168,13 @@ def some_frames(rng, f, k):
 def plan_given(args, rng, drawn, places, lead_frames):
     """What is given of each clip: sigma [B, F] of every frame, given, in the engine's form, roughness; as arrays."""
     kinds, count, f = drawn[2], len(drawn[3]), len(places)
+    late = np.array([s.late > 0 for s in drawn[3]])
     if lead_frames is None:
-        lead, trail, own = plan_batch(rng, count, f, kinds)
+        lead, trail, own = plan_batch(rng, count, f, kinds, late)
         if f < drawn[0].shape[2] or f <= MOST:
             own[:] = True                                               # the trails are those of whole clips
     else:
-        lead, trail, own = np.full(count, lead_frames), np.zeros(count, int), np.ones(count, bool)
+        lead, trail, own = np.where(late, f, lead_frames), np.zeros(count, int), np.ones(count, bool)
     k = np.arange(f)
     given_lead, given_trail = k < lead[:, None], k >= f - trail[:, None]
     sigma = np.repeat(sigmas(args, rng, drawn[3], f)[:, None], f, 1)
