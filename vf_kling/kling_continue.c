@@ -353,12 +353,30 @@ void ff_kling_continue_end(KlingClip *c, KlingContinuation *k)
 
 /* ---- its pictures ------------------------------------------------------------------------------------------ */
 
+/* How near a decoded picture is to the known one, in dB. */
+static double likeness(const KlingPicture *known, const KlingFrame *decoded)
+{
+    const double nb = 3.0 * known->width_px * known->height_px;
+    double sum = 0;
+
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < known->height_px; y++)
+            for (int x = 0; x < known->width_px; x++) {
+                const float d = known->data[c][(ptrdiff_t)y * known->width_px + x] -
+                                decoded->data[c][y * decoded->stride + x];
+
+                sum += d * d;
+            }
+    return -10 * log10(FFMAX(sum / nb, 1e-10));
+}
+
 /* The decoded counterparts of known pictures come first, or last. Colour is measured on some next to the new ones,
  * detail is that of the nearest. */
 static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingFollow *follow, const KlingPicture *known, int nb,
                    int trail)
 {
     const KlingFrame *f;
+    double psnr = 0;
     int ret;
 
     for (int i = 0; i < nb; i++) {
@@ -370,13 +388,15 @@ static int measure(AVFilterContext *ctx, KlingSeamEnd *e, KlingFollow *follow, c
             break;
         if (distance < SEAM_PAIRS)
             ff_kling_seam_add(e, &known[i], f->data, f->stride);
+        if (!distance)
+            psnr = likeness(&known[i], f);
         if (!distance && (ret = ff_kling_follow_set(follow, &known[i], f->data, f->stride)) < 0)
             return ret;
     }
     ff_kling_seam_solve(e);
-    av_log(ctx, AV_LOG_VERBOSE, "colour %s: gain %.3f %.3f %.3f, offset %+.2f %+.2f %+.2f of 255, from %d pictures\n",
-           trail ? "before the trail" : "after the seam", e->gain[0], e->gain[1], e->gain[2], e->offset[0] * 255,
-           e->offset[1] * 255, e->offset[2] * 255, e->nb);
+    av_log(ctx, AV_LOG_VERBOSE, "colour %s: gain %.3f %.3f %.3f, offset %+.2f %+.2f %+.2f of 255, from %d "
+           "pictures, the nearest at %.1f dB\n", trail ? "before the trail" : "after the seam", e->gain[0], e->gain[1],
+           e->gain[2], e->offset[0] * 255, e->offset[1] * 255, e->offset[2] * 255, e->nb, psnr);
     return ff_kling_follow_solve(follow, e);
 }
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import math
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -41,7 +42,7 @@ def run(command, data=None):
     r = subprocess.run(command, input=data, capture_output=True)
     if r.returncode:
         raise Failed(" ".join(command) + "\n" + r.stderr.decode(errors="replace").strip())
-    return r.stdout
+    return r
 
 
 def frames_of(raw, size):
@@ -69,7 +70,7 @@ RAW = ["-f", "rawvideo", "-pix_fmt", "rgb24"]
 def generate(ffmpeg, prompt, seed, size, model=None, options="", threads=0, **more):
     with Prompt(prompt) as p:
         g = graph("kling", p, model, options, threads, seed=seed, size=f"{size[0]}x{size[1]}", **more)
-        return frames_of(run([ffmpeg, "-v", "error", "-nostdin", "-f", "lavfi", "-i", g, *RAW, "-"]), size)
+        return frames_of(run([ffmpeg, "-v", "error", "-nostdin", "-f", "lavfi", "-i", g, *RAW, "-"]).stdout, size)
 
 
 def given(path, clip):
@@ -80,11 +81,13 @@ def given(path, clip):
 
 
 def extend(ffmpeg, clip, frames, prompt, seed, model=None, options="", threads=0):
-    """The clip and what kling_extend appends to it."""
+    """The clip and what kling_extend appends to it; and at how many dB the model sees its last picture, decoded from
+    the latents that it goes on from."""
     with Prompt(prompt) as p, tempfile.TemporaryDirectory() as tmp:
         g = graph("kling_extend", p, model, options, threads, seed=seed, frames=frames)
-        out = run([ffmpeg, "-v", "error", "-nostdin", *given(os.path.join(tmp, "a"), clip), "-vf", g, *RAW, "-"])
-    return frames_of(out, (clip.shape[2], clip.shape[1]))
+        r = run([ffmpeg, "-v", "verbose", "-nostdin", *given(os.path.join(tmp, "a"), clip), "-vf", g, *RAW, "-"])
+    seen = re.search(r"colour after the seam: .* at (-?[0-9.]+) dB", r.stderr.decode(errors="replace"))
+    return frames_of(r.stdout, (clip.shape[2], clip.shape[1])), float(seen.group(1))
 
 
 def bridge(ffmpeg, a, b, frames, prompt, seed, model=None, options="", threads=0):
@@ -93,7 +96,7 @@ def bridge(ffmpeg, a, b, frames, prompt, seed, model=None, options="", threads=0
         g = graph("kling_bridge", p, model, options, threads, seed=seed, frames=frames)
         out = run([ffmpeg, "-v", "error", "-nostdin", *given(os.path.join(tmp, "a"), a),
                    *given(os.path.join(tmp, "b"), b), "-filter_complex", f"[0:v][1:v]{g}", *RAW, "-"])
-    return frames_of(out, (a.shape[2], a.shape[1]))
+    return frames_of(out.stdout, (a.shape[2], a.shape[1]))
 
 
 def memory_of(pid):

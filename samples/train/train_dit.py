@@ -61,8 +61,8 @@ class Pool:
             return False
         self.latents, self.trails, self.clips.known = saved["latents"], saved["trails"], saved["known"]
         self.kind, self.clips.counter = [k.numpy() for k in saved["kind"]], saved["counter"]
-        self.clips.scenes = [[begun(self.args, draw_scene(s, size)) for s in seeds] for seeds, size in
-                             zip(saved["seeds"], self.args.sizes)]
+        self.clips.scenes = [[begun(self.args, draw_scene(s, size)) for s in seeds]
+                             for seeds, size in zip(saved["seeds"], self.args.sizes)]
         return True
 
     def save(self):
@@ -77,8 +77,8 @@ class Pool:
 
     def key(self):
         args = self.args
-        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {args.late} {self.clips.room} " \
-               f"{self.mean.flatten().tolist()}"
+        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {args.late} " \
+               f"{self.clips.room} {self.mean.flatten().tolist()}"
 
     def normal(self, z):
         return (z - self.mean) / self.std

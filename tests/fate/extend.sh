@@ -82,7 +82,7 @@ expect extend_metadata "$(grep -c 'lavfi.kling.prompt=red' "$tmp/meta")" 2
 # colour is matched on the last four of the known pictures, decoded; how well is shown in seam.c
 ff -v verbose -f lavfi -i "$src=64x48" -vf "kling_extend=$go:frames=3" -f null -
 n='[-+0-9.]+ [-+0-9.]+ [-+0-9.]+'
-logged extend_colour "colour after the seam: gain $n, offset $n of 255, from 4 pictures"
+logged extend_colour "colour after the seam: gain $n, offset $n of 255, from 4 pictures, the nearest at -?[0-9.]+ dB"
 ff -v verbose -f lavfi -i "$src=64x48" -vf "kling_extend=$go:frames=3:context=1:loop=1" -f null -
 logged extend_colour_picture "colour after the seam: gain $n, offset $n of 255, from 1 pictures"
 logged extend_colour_trail "colour before the trail: gain $n, offset $n of 255, from 4 pictures"
