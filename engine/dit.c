@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Matrices stay in the file's mapping and dtype (a device's table copies
- * them), or become int8 in memory (dit_int8.c). Biases, norms and modulation tables, a thousandth of the whole,
- * become f32 copies.
+ * them), or become int8 in memory (dit_int8.c). Biases, norms and modulation
+ * tables, a thousandth of the whole, become f32 copies.
  */
 #include "bind.h"
 #include "dit_internal.h"

@@ -37,7 +37,7 @@ int  kl_dit_create(KlDiag *d, KlDit **dit, const KlKernels *k, const KlWeights *
 void kl_dit_destroy(KlDit **dit);
 const KlDitConfig *kl_dit_config(const KlDit *dit);
 
-/** Called after each block of the transformer. */
+/** Called after each block of the transformer; may be NULL. */
 typedef void (*KlDitBlockFn)(void *opaque, int done, int blocks);
 /** Makes the matrices of the blocks int8 with a scale per row (the table's quantize_rows), unless the file has them so:
  *  fresh copies in memory of kl_dit_int8_bytes(), instead of the file's. No session of dit may be open. ex gives the

@@ -103,7 +103,7 @@ int kl_dit_make_int8(KlDit *dit, KlExec *ex, KlDiag *d, KlDitBlockFn fn, void *o
         for (int j = 0; j < n && ret >= 0; j++)
             if ((ret = kl_check_cancel(d)) >= 0)
                 ret = make_int8(dit, ex, d, l[j], work);
-        if (ret >= 0)
+        if (ret >= 0 && fn)
             fn(opaque, i + 1, dit->cfg.layers);
     }
     dit->k->mem_free(ex, work);

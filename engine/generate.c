@@ -38,13 +38,18 @@ static int default_threads(void)
     return KL_MAX(n, 1);
 }
 
-static void report(const KlingJob *job, const char *stage, int step, double step_seconds, double left)
+static void report_of(const KlingJob *job, const char *stage, int step, int steps, double step_seconds, double left)
 {
-    KlingProgress p = { .step = step, .steps = job->params.steps, .step_seconds = step_seconds, .seconds_left = left,
+    KlingProgress p = { .step = step, .steps = steps, .step_seconds = step_seconds, .seconds_left = left,
                         .stage = stage, .window = job->win.index, .windows = job->plan.windows };
 
     if (job->params.progress)
         job->params.progress(job->params.progress_opaque, &p);
+}
+
+static void report(const KlingJob *job, const char *stage, int step, double step_seconds, double left)
+{
+    report_of(job, stage, step, job->params.steps, step_seconds, left);
 }
 
 static int which_parts(const KlingJob *job)
@@ -179,12 +184,7 @@ static int draw_noise(KlingJob *job, int64_t n)
 
 static void block_quantized(void *opaque, int done, int blocks)
 {
-    const KlingJob *job = opaque;
-    const KlingProgress p = { .step = done, .steps = blocks, .seconds_left = -1, .stage = "quantize",
-                              .window = job->win.index, .windows = job->plan.windows };
-
-    if (job->params.progress)
-        job->params.progress(job->params.progress_opaque, &p);
+    report_of(opaque, "quantize", done, blocks, 0, -1);
 }
 
 /* The expert at work. */

@@ -1,5 +1,5 @@
 /*
- * The objects behind the public handles, shared by context.c, public_model.c and job.c only.
+ * The objects behind the public handles, shared by context.c, public_model.c, model_int8.c and job.h only.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -3,8 +3,8 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The int8 weights are the f32 ones, rounded as kling-quantize rounds them. Steps
- * of both take turns, so that a busy machine is as busy for the one as for the
+ * The int8 weights are made of the f32 ones as precision=int8 does it. Steps of
+ * both take turns, so that a busy machine is as busy for the one as for the
  * other.
  */
 #include <math.h>
@@ -13,78 +13,17 @@
 #include <string.h>
 
 #include "bench.h"
-#include "quantize.h"
 #include "synth_model.h"
 
 typedef struct Form {                   /* one of the two */
-    KlWeights *w;
     KlDit *dit;
     KlDitSession *s;
     float *v;                           /* what it predicts */
     Timer best;
 } Form;
 
-typedef struct Int8 {                   /* the quantized matrices */
-    KlTensor *t;
-    void **mem;                         /* n blocks: elements, then one scale per row */
-    int n;
-    double bytes;
-} Int8;
-
-static void free_int8(Int8 *q)
-{
-    for (int i = 0; i < q->n; i++)
-        free(q->mem[i]);
-    free(q->mem);
-    free(q->t);
-}
-
-/* One matrix f32 [N,K] as int8 with a scale per row. */
-static int quantize_matrix(KlTensor *t, void **mem)
-{
-    const int64_t N = t->shape[0], K = t->shape[1];
-    const float *x = t->data;
-    const size_t elements = ((size_t)(N * K) + 63) / 64 * 64;
-    uint8_t *out = *mem = aligned_alloc(64, elements + ((size_t)N * sizeof(float) + 63) / 64 * 64);
-    float *scale = out ? (float *)(void *)(out + elements) : NULL;
-
-    if (!out)
-        return -1;
-    for (int64_t r = 0; r < N; r++) {
-        float max = 0;
-
-        for (int64_t i = 0; i < K; i++)
-            max = fmaxf(max, fabsf(x[r * K + i]));
-        scale[r] = quantize_scale(max, KL_I8);
-        quantize_row(out + r * K, x + r * K, K, KL_I8, scale[r]);
-    }
-    t->data = out;
-    t->dtype = KL_FT_I8;
-    t->bytes = (size_t)(N * K);
-    t->scale = scale;
-    t->scale_group = K;
-    return 0;
-}
-
-static int quantize_all(Bench *b, const KlWeights *from, Int8 *q, KlWeights **w)
-{
-    const KlTensor *t = kl_weights_all(from, &q->n);
-
-    q->t = calloc((size_t)q->n + 1, sizeof(*q->t));
-    q->mem = calloc((size_t)q->n + 1, sizeof(*q->mem));
-    if (!q->t || !q->mem)
-        return kl_fail_memory(&b->diag, "a list of tensors", (size_t)q->n * sizeof(*q->t));
-    memcpy(q->t, t, (size_t)q->n * sizeof(*q->t));
-    for (int i = 0; i < q->n; i++) {
-        if (quantize_takes(t[i].name, t[i].ndim, true) && quantize_matrix(&q->t[i], &q->mem[i]) < 0)
-            return kl_fail_memory(&b->diag, t[i].name, t[i].bytes / 4);
-        q->bytes += (double)q->t[i].bytes;
-    }
-    return kl_weights_borrow(&b->diag, w, q->t, q->n, "synthetic int8 weights");
-}
-
 /* The forms take turns; form[0] is f32. */
-static int take_turns(Bench *b, Form form[2], const int size[3], const float *z, const float *ctx)
+static int take_turns(Bench *b, const KlWeights *w, Form form[2], const int size[3], const float *z, const float *ctx)
 {
     const int F = (size[2] - 1) / 4 + 1, R = size[1] / b->space, W = size[0] / b->space;
     float t[64];
@@ -93,7 +32,9 @@ static int take_turns(Bench *b, Form form[2], const int size[3], const float *z,
     for (int i = 0; i < 64; i++)
         t[i] = 500;
     for (int i = 0; i < 2 && ret >= 0; i++) {
-        ret = kl_dit_create(&b->diag, &form[i].dit, &b->k, form[i].w, &b->dit);
+        ret = kl_dit_create(&b->diag, &form[i].dit, &b->k, w, &b->dit);
+        if (ret >= 0 && i)
+            ret = kl_dit_make_int8(form[i].dit, b->ex, &b->diag, NULL, NULL);
         if (ret >= 0)
             ret = kl_dit_session_create(form[i].dit, b->ex, &b->diag, F, R, W, &form[i].s);
         if (ret >= 0)
@@ -138,7 +79,7 @@ int bench_int8(Bench *b, const int size[3])
     const size_t n = (size_t)b->dit.in_ch * (size_t)((size[2] - 1) / 4 + 1) * (size_t)(size[1] / b->space) *
                      (size_t)(size[0] / b->space);
     Form form[2] = { 0 };
-    Int8 q = { 0 };
+    KlWeights *w;
     void *mem = NULL;
     double gib;
     float *z = bench_random(b, n), *ctx = bench_random(b, (size_t)b->text_tokens * b->dit.text_dim);
@@ -146,26 +87,23 @@ int bench_int8(Bench *b, const int size[3])
 
     printf("transformer %s, %d layers, f32 weights and the same in int8\n", b->model, b->dit.layers);
     bench_peak_reset();
-    form[0].w = bench_weights(SYNTH_DIT, &b->dit, KL_F32, false, 0.3, &mem, &gib);
-    if (!form[0].w)
+    w = bench_weights(SYNTH_DIT, &b->dit, KL_F32, false, 0.3, &mem, &gib);
+    if (!w)
         goto end;
     for (int i = 0; i < 2; i++)
         form[i].v = bench_alloc_f32(n);
-    ret = quantize_all(b, form[0].w, &q, &form[1].w);
-    if (ret >= 0)
-        ret = take_turns(b, form, size, z, ctx);
+    ret = take_turns(b, w, form, size, z, ctx);
     if (ret >= 0) {
         print(b, form, size, n);
-        bench_print_memory(b, gib + q.bytes / GIB);
+        bench_print_memory(b, gib + (double)kl_dit_int8_bytes(form[0].dit) / GIB);
     }
 end:
     for (int i = 0; i < 2; i++) {
         kl_dit_session_destroy(&form[i].s);
         kl_dit_destroy(&form[i].dit);
-        kl_weights_close(&form[i].w);
         free(form[i].v);
     }
-    free_int8(&q);
+    kl_weights_close(&w);
     free(mem);
     bench_free(b, z);
     bench_free(b, ctx);

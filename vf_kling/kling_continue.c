@@ -444,7 +444,8 @@ static int fill_queue(AVFilterContext *ctx, KlingContinuation *k)
     return 0;
 }
 
-/* Adds what is left of one end's detail to p, from the decoded picture, so many pictures away from it. */
+/* Adds what is left of one end's detail to p, from the decoded picture, so many pictures away from it. What is new is
+ * held back for half of the fade. */
 static void add_detail(KlingContinuation *k, KlingFollow *f, const KlingSeamEnd *e, KlingPicture *p,
                        const KlingPicture *decoded, int for_good, double part, int distance, KlingKept *kept)
 {
