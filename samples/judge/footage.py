@@ -87,6 +87,8 @@ def extend(ffmpeg, clip, frames, prompt, seed, model=None, options="", threads=0
         g = graph("kling_extend", p, model, options, threads, seed=seed, frames=frames)
         r = run([ffmpeg, "-v", "verbose", "-nostdin", *given(os.path.join(tmp, "a"), clip), "-vf", g, *RAW, "-"])
     seen = re.search(r"colour after the seam: .* at (-?[0-9.]+) dB", r.stderr.decode(errors="replace"))
+    if not seen:
+        raise Failed("kling_extend does not say at how many dB the model sees the last picture")
     return frames_of(r.stdout, (clip.shape[2], clip.shape[1])), float(seen.group(1))
 
 

@@ -149,6 +149,7 @@ other kinds_int8_experts experts int8_experts
 equal kinds_int8_experts_file int8_experts int8_file
 extend int8_i2v "$a" "$i2v:precision=int8"
 made kinds_int8_i2v int8_i2v 4 "$a"
+other kinds_int8_i2v_int8 i2v int8_i2v
 
 # ---- GGUF: f32 keeps every value, so the frames are the folder's; eight bits are other frames
 mkdir "$tmp/gguf"
