@@ -22,6 +22,7 @@
 
 void *aligned_alloc(size_t align, size_t n);
 void *mmap(void *addr, size_t n, int prot, int flags, int fd, off_t off);
+int munmap(void *addr, size_t n);
 
 static struct {
     void *(*malloc)(size_t);
@@ -37,6 +38,8 @@ static _Thread_local volatile int armed;  /* only the test's own thread, only wh
 static _Thread_local long countdown;    /* allocations until the one that fails; 0: none fails */
 static _Thread_local long live, seen, refused;      /* blocks in use; allocations, and those that failed */
 static _Thread_local long long live_bytes, peak_bytes;  /* in use now, and at most */
+static _Thread_local void *maps[256];                   /* those of them that are mapped */
+static _Thread_local int n_maps;
 
 /* The loader may ask for memory while it looks for malloc: that comes from here and is never given back. */
 static _Alignas(64) char early[65536];
@@ -89,23 +92,25 @@ static int refuse(void)
     return 1;
 }
 
+static void count(int blocks, long long bytes)
+{
+    live += blocks;
+    live_bytes += bytes;
+    if (live_bytes > peak_bytes)
+        peak_bytes = live_bytes;
+}
+
 static void *given(void *p)
 {
-    if (armed && p) {
-        live++;
-        live_bytes += (long long)malloc_usable_size(p);
-        if (live_bytes > peak_bytes)
-            peak_bytes = live_bytes;
-    }
+    if (armed && p)
+        count(1, (long long)malloc_usable_size(p));
     return p;
 }
 
 static void taken(void *p)
 {
-    if (armed) {
-        live--;
-        live_bytes -= (long long)malloc_usable_size(p);
-    }
+    if (armed)
+        count(-1, -(long long)malloc_usable_size(p));
 }
 
 void *malloc(size_t n)
@@ -154,11 +159,27 @@ void free(void *p)
         real.free(p);
 }
 
+/* What is mapped without a file is memory like malloc's; a file's pages are the system's. */
 void *mmap(void *addr, size_t n, int prot, int flags, int fd, off_t off)
 {
-    if (fd >= 0 && refuse())
-        return MAP_FAILED;
-    return (void *)syscall(SYS_mmap, addr, n, prot, flags, fd, off);
+    void *p = refuse() ? MAP_FAILED : (void *)syscall(SYS_mmap, addr, n, prot, flags, fd, off);
+
+    if (armed && fd < 0 && p != MAP_FAILED && n_maps < (int)(sizeof(maps) / sizeof(*maps))) {
+        maps[n_maps++] = p;
+        count(1, (long long)n);
+    }
+    return p;
+}
+
+int munmap(void *addr, size_t n)
+{
+    for (int i = 0; armed && i < n_maps; i++)
+        if (maps[i] == addr) {
+            maps[i] = maps[--n_maps];
+            count(-1, -(long long)n);
+            break;
+        }
+    return (int)syscall(SYS_munmap, addr, n);
 }
 
 #endif /* KL_TESTS_ALLOC_HOOK_H */

@@ -6,6 +6,7 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "kernels/host_exec.h"
 #include "kt.h"
@@ -183,12 +184,65 @@ static void test_parallel(void)
     free(t);
 }
 
+static long resident_bytes(void)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    long pages = 0;
+
+    if (!f || fscanf(f, "%*s %ld", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Every byte of blocks of either kind is ours, and a large one's memory goes back although what was malloc'd after it
+ * lives on; freed once before, or malloc() would have mapped it by itself. */
+static void test_large_blocks(void)
+{
+    static const size_t sizes[] = { (256 << 10) - 1, 256 << 10, (4 << 20) - 1, (4 << 20) + 1, 9 << 20 };
+    KlExecParams p = { .threads = 1 };
+    unsigned char *blocks[KT_LEN(sizes)];
+    void *small[64];
+    KlKernels k;
+    KlExec *ex;
+    long full, empty, total = 0;
+
+    kl_kernels_init_ref(&k);
+    REQUIRE(!k.exec_create(&k, &ex, &p), "no executor");
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < KT_LEN(sizes); i++) {
+            REQUIRE(blocks[i] = k.mem_alloc(ex, sizes[i]), "no block of %zu bytes", sizes[i]);
+            CHECK(!((uintptr_t)blocks[i] & 63), "%zu bytes: %p", sizes[i], (void *)blocks[i]);
+            memset(blocks[i], 1 + (int)i, sizes[i]);
+            total += round ? (long)sizes[i] : 0;
+        }
+        for (size_t i = 0; i < KT_LEN(sizes); i++)
+            CHECK(blocks[i][0] == 1 + i && blocks[i][sizes[i] - 1] == 1 + i, "block %zu was written over", i);
+        for (size_t i = 0; round && i < KT_LEN(small); i++)
+            memset(small[i] = malloc(8192), 1, 8192);
+        full = resident_bytes();
+        for (size_t i = 0; i < KT_LEN(sizes); i++)
+            k.mem_free(ex, blocks[i]);
+    }
+    empty = resident_bytes();
+#if defined(__SANITIZE_ADDRESS__)
+    full = 0;                           /* the sanitizer keeps what is freed for a while */
+#endif
+    CHECK(!full || full - empty > total * 9 / 10, "of %ld bytes %ld went back", total, full - empty);
+    for (size_t i = 0; i < KT_LEN(small); i++)
+        free(small[i]);
+    k.exec_destroy(&ex);
+}
+
 int main(void)
 {
     kt_each("table", test_table);
     kt_each("memory", test_memory);
     kt_each("two_executors", test_two_executors);
-    if (!getenv("KLING_TEST_CUDA"))
+    if (!getenv("KLING_TEST_CUDA")) {
         RUN(test_parallel);
+        RUN(test_large_blocks);
+    }
     return check_exit();
 }
