@@ -23,7 +23,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 #define MAPPED_BYTES SIZE_MAX           /* the sanitizer watches the edges of what is malloc'd */
 #else
-#define MAPPED_BYTES ((size_t)256 << 10)
+#define MAPPED_BYTES ((size_t)64 << 10)
 #endif
 
 typedef struct Worker {
