@@ -79,7 +79,7 @@ def sky(x, y, t, p, table, plain):
 
 
 def night(x, y, t, p, table, plain):
-    c = sky_colours(y, -1.0, 1.2, (0.15, 0.16, 0.38), (0.03, 0.04, 0.15))
+    c = sky_colours(y, -1.0, 1.2, (0.24, 0.27, 0.55), (0.09, 0.11, 0.32))
     c = c + rgb((0.95, 0.95, 0.85), y) * dots(table, x, y, 0.27, 0.020, 0.75)[:, None]
     mx, my = p[..., 0] * 1.1 - 0.55, 0.52 + 0.25 * p[..., 1]
     d = torch.sqrt((x - mx) ** 2 + (y - my) ** 2)
@@ -88,7 +88,7 @@ def night(x, y, t, p, table, plain):
     c = c + rgb((0.10, 0.10, 0.13), y) * torch.exp(-(d / 0.33) ** 2)[:, None]
     c = mix(c, rgb((0.98, 0.95, 0.78), y), moon[:, None])
     hill = -0.80 + 0.10 * torch.sin(2.1 * x + 6.28 * p[..., 2]) + 0.05 * torch.sin(4.7 * x + 6.28 * p[..., 3])
-    return mix(c, rgb((0.035, 0.05, 0.11), y), smooth(0.012, -0.012, y - hill)[:, None])
+    return mix(c, rgb((0.11, 0.15, 0.28), y), smooth(0.012, -0.012, y - hill)[:, None])
 
 
 def grass(x, y, t, p, table, plain):

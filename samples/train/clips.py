@@ -34,6 +34,12 @@ def pictures_of(clips):
     return x.contiguous(memory_format=torch.channels_last_3d) if x.is_cuda else x
 
 
+def easy(scene):
+    """Whether there is one thing whose outline comes right soon, and neither it nor the camera turns it into another."""
+    return len(scene.things) == 1 and scene.things[0].kind not in ("car", "fish") and \
+        scene.things[0].motion not in ("spins", "bounces") and scene.camera == "static"
+
+
 class Clips:
     """`count` clips by size; next() renders `args.encode_batch` more of them and says where they lie, the oldest going
     once all places are taken. Scenes are numbered from `first` on by args.seed."""
@@ -75,7 +81,10 @@ class Clips:
         return slice(a, a + n)
 
     def wanted(self, scene):
-        """All whose camera moves, and not so many of the others; single pictures do not show which they are of."""
+        """All whose camera moves, and not so many of the others; single pictures do not show which they are of. Of
+        those not so many with what is soon learnt."""
+        if easy(scene) and seeded("easy", scene.seed).random() < self.args.fewer_easy:
+            return False
         if self.args.frames == 1 or scene.camera != "static":
             return True
         return seeded("static", scene.seed).random() >= self.args.fewer_static

@@ -20,8 +20,8 @@ OBJECTS = ("ball", "cube", "pyramid", "star", "heart", "car", "fish")
 COLOURS = {"red": (0.87, 0.13, 0.12), "green": (0.13, 0.66, 0.24), "blue": (0.10, 0.27, 0.88),
            "yellow": (0.98, 0.85, 0.12), "orange": (0.98, 0.52, 0.07), "purple": (0.55, 0.18, 0.74),
            "white": (0.95, 0.95, 0.96), "black": (0.085, 0.085, 0.10)}
-PLAINS = {"grey": (0.62, 0.63, 0.66), "pink": (0.96, 0.70, 0.78), "beige": (0.93, 0.86, 0.73),
-          "light blue": (0.66, 0.84, 0.95), "light green": (0.72, 0.90, 0.70)}
+PLAINS = {"grey": (0.50, 0.51, 0.55), "pink": (0.94, 0.60, 0.71), "beige": (0.85, 0.72, 0.53),
+          "light blue": (0.52, 0.76, 0.92), "light green": (0.56, 0.81, 0.54)}        # dark enough for white things
 BACKGROUNDS = ("sky", "night", "grass", "sea", "table", "plain")
 GROUNDED = ("grass", "table", "plain")          # where things rest on a floor and can fall onto it
 MOTIONS = ("left", "right", "rises", "falls", "bounces", "rolls", "circles", "grows", "shrinks", "spins", "still")
@@ -132,7 +132,7 @@ def _place(scene, rng, ax, ay):
     """Size and resting place of each thing."""
     n, floor = len(scene.things), -0.50 * (0.75 + 0.25 * ay) + rng.uniform(-0.06, 0.06)
     grounded = scene.background in GROUNDED
-    size = [rng.uniform(0.36, 0.46) if n == 1 else rng.uniform(0.27, 0.32) for _ in range(n)]
+    size = [rng.uniform(0.36, 0.46) if n == 1 else rng.uniform(0.33, 0.38) for _ in range(n)]
     size = [s * {"star": 1.12, "car": 1.15, "fish": 1.12, "pyramid": 1.1}.get(t.kind, 1.0)
             for s, t in zip(size, scene.things)]
     if scene.camera.startswith("zoom"):
@@ -169,7 +169,8 @@ def tracks(scene):
         x, y, s, roll, squash = xs[i] * one, ys[i] * one, s0 * one, 0 * t, 0 * t
         yaw = (0.62 + rng.uniform(-0.12, 0.12)) * one
         face, m = rng.choice((-1, 1)), thing.motion
-        turn = rng.choice((-1, 1)) * rng.uniform(1.0, 1.3) * 2 * math.pi * t
+        # a star looks the same after a fifth of a turn: less than half of that per latent frame, of which a clip has 8
+        turn = rng.choice((-1, 1)) * rng.uniform(0.6, 0.75) * 2 * math.pi * t
         if m in ("left", "right", "rolls"):
             face = 1 if (scene.direction or m) == "right" else -1
             reach = rng.uniform(0.50, 0.62 if thing.kind not in ("car", "fish") else 0.54) * ax
@@ -184,7 +185,7 @@ def tracks(scene):
             y = np.maximum(top - (top + 0.68 * ay) * t, rest[i] if grounded else -9.0)
         elif m == "bounces":
             drop = (0.62 * ay if len(scene.things) == 1 else 0.5) - rest[i]
-            h, squash = _bounce(t * (FRAMES - 1) / FPS, drop, rng.uniform(5.5, 7.5), rng.uniform(0.66, 0.76))
+            h, squash = _bounce(t * (FRAMES - 1) / FPS, drop, rng.uniform(4.5, 6.0), rng.uniform(0.66, 0.76))
             y = rest[i] + h
             if len(scene.things) == 1:
                 x = x + rng.uniform(-0.25, 0.25) * (t - 0.5)

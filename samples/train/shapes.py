@@ -95,7 +95,7 @@ def parts_of(kind, x, y, t):
                                              (hubs, (0.74, 0.75, 0.78)),
                                              (disc(x, y, 0.93, -0.06, 0.085), (1.0, 0.95, 0.70))]
     wag = 0.16 * torch.sin(9.0 * t)
-    body = torch.maximum(disc(x, y, 0.18, -0.62, 1.12), disc(x, y, 0.18, 0.62, 1.12)) - 0.04
+    body = torch.maximum(disc(x, y, 0.18, -0.34, 0.92), disc(x, y, 0.18, 0.34, 0.92)) - 0.04
     ty = y - wag * (-0.6 - x).clamp(min=0)
     tail = poly(x, ty, [(-0.60, 0.0), (-1.0, 0.46), (-1.06, 0.40), (-1.06, -0.40), (-1.0, -0.46)])
     notch = disc(x, ty, -1.22, 0.0, 0.30)

@@ -233,7 +233,8 @@ def arguments():
     for name, value in (("vae-minutes", 8.5), ("dit-minutes", 16.0), ("vae-lr", 5e-3), ("dit-lr", 2e-3), ("kl", 1e-4),
                         ("shift", 3.0), ("average", 0.9995), ("save-seconds", 60.0), ("look-seconds", 120.0),
                         ("text-lr", 2e-3), ("seen", 0.2), ("rough", 0.3), ("even", 0.03), ("focus", 0.0),
-                        ("camera", 0.0), ("camera-shift", 0.0), ("fewer-static", 0.0), ("late", 0.0)):
+                        ("camera", 0.0), ("camera-shift", 0.0), ("fewer-static", 0.0), ("fewer-easy", 0.0),
+                        ("late", 0.0)):
         ap.add_argument("--" + name, type=float, default=value)
     ap.add_argument("--course", default="9:1", help="latent frames of each clip and until which share of the training, "
                     "as 1:0.2,3:0.5,9:1")

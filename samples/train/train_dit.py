@@ -77,8 +77,8 @@ class Pool:
 
     def key(self):
         args = self.args
-        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {args.late} " \
-               f"{self.clips.room} {self.mean.flatten().tolist()}"
+        return f"{args.seed} {args.pool} {args.frames} {args.trails} {args.fewer_static} {args.fewer_easy} " \
+               f"{args.late} {self.clips.room} {self.mean.flatten().tolist()}"
 
     def normal(self, z):
         return (z - self.mean) / self.std
