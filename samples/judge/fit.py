@@ -136,7 +136,7 @@ def rendered(count, first=FIRST):
 
 
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     out = sys.argv[2] if len(sys.argv) > 2 else os.path.join(HERE, "tables.npz")
     rng = np.random.default_rng(1)
     clips = [(s, *(worn(c, o, rng) if i % 4 else (c, o))) for i, (s, c, o) in enumerate(rendered(count))]

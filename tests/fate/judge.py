@@ -94,9 +94,11 @@ def main():
     many = [m for m, v in noise.items() if v["all"][1] and v["all"][0] == v["all"][1]]
     tell("judge_noise", ", ".join(f"{m} is right in all of the noise" for m in many))
     tell("judge_rolls", ", ".join(rolled(judge.limits)))
-    discs = [lumpy(np.random.default_rng(k)) for k in range(8)]
+    discs = [lumpy(np.random.default_rng(k)) for k in range(60)]
     kinds = [judge.shape(shape.clip_features(d, [shape.Blob(m) for m in d])) for d in discs]
-    tell("judge_lumpy", ", ".join(f"a ball is seen as a {k}" for k in kinds if k != "ball"))
+    # a judge fitted on clean outlines knows 9 of them
+    balls = kinds.count("ball")
+    tell("judge_lumpy", "" if balls >= 40 else f"{balls} of 60 lumpy balls are seen as such")
     return 1 if bad else 0
 
 
