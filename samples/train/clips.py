@@ -35,7 +35,7 @@ def pictures_of(clips):
 
 
 def easy(scene):
-    """Whether there is one thing whose outline comes right soon, and neither it nor the camera turns it into another."""
+    """Whether there is one thing whose outline comes right soon, and nothing turns it: neither it nor the camera."""
     return len(scene.things) == 1 and scene.things[0].kind not in ("car", "fish") and \
         scene.things[0].motion not in ("spins", "bounces") and scene.camera == "static"
 
