@@ -74,14 +74,15 @@ static uint8_t *align_up(void *p, size_t align)
  * of a matrix product). */
 static void *host_mem_alloc(KlExec *ex, size_t bytes)
 {
-    size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGN;
+    const int map = bytes >= MAPPED_BYTES;
+    const size_t align = map && bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGN;
     Block b = { 0 };
     uint8_t *p;
 
     (void)ex;
     if (bytes > SIZE_MAX / 2)
         return NULL;
-    if (bytes >= MAPPED_BYTES) {
+    if (map) {
         b.mapped = bytes + align;       /* what is never touched is address space alone */
         b.base = mmap(NULL, b.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (b.base == MAP_FAILED)
