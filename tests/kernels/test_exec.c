@@ -200,7 +200,7 @@ static long resident_bytes(void)
  * lives on; freed once before, or malloc() would have mapped it by itself. */
 static void test_large_blocks(void)
 {
-    static const size_t sizes[] = { (256 << 10) - 1, 256 << 10, (4 << 20) - 1, (4 << 20) + 1, 9 << 20 };
+    static const size_t sizes[] = { (64 << 10) - 1, 64 << 10, (4 << 20) - 1, (4 << 20) + 1, 9 << 20 };
     KlExecParams p = { .threads = 1 };
     unsigned char *blocks[KT_LEN(sizes)];
     void *small[64];
