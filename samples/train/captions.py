@@ -82,6 +82,7 @@ RELATION_EN = {"left of": ("to the left of", "left of"), "right of": ("to the ri
                "above": ("above", "over"), "behind": ("behind", "in back of")}
 RELATION_ZH = {"left of": ("左边", "左侧"), "right of": ("右边", "右侧"), "above": ("上方", "上面"),
                "behind": ("后面", "后方")}
+MARKS = "\ue000\ue001\ue002"       # where words about the first thing, the second, begin; where they end
 LEAD_EN = ("", "", "", "", "a video of ", "an animation of ", "a clip of ")
 
 
@@ -100,7 +101,16 @@ def noun_zh(thing, rng):
     return rng.choice((f"一{unit}", f"一{unit}", "")) + colour + rng.choice(KIND_ZH[thing.kind])
 
 
-def english(scene, rng):
+def unmarked(words, which):
+    return words
+
+
+def marked(words, which):
+    """Words about thing `which`, between characters that no caption has."""
+    return MARKS[which] + words + MARKS[2]
+
+
+def english(scene, rng, mark=unmarked):
     a, motion, bg = scene.things[0], scene.things[0].motion, scene.background
     d = scene.direction or ""
     do = rng.choice(DO_EN[motion] + (({"car": CAR_EN, "fish": FISH_EN}.get(a.kind) or {}).get(motion, ()))).format(d=d)
@@ -109,14 +119,16 @@ def english(scene, rng):
         onto = rng.choice(ONTO_EN[bg]).format(p=scene.plain)
         do, place = f"{rng.choice(('falls', 'drops'))} {onto} and bounces", ""
     if len(scene.things) == 2:
-        rel, other = rng.choice(RELATION_EN[scene.relation]), noun_en(scene.things[1], rng)
-        who = f"{noun_en(a, rng)} {rel} {other}"
+        rel, other = rng.choice(RELATION_EN[scene.relation]), mark(noun_en(scene.things[1], rng), 1)
+        who = f"{mark(noun_en(a, rng), 0)} {rel} {other}"
         if motion == "still":
-            text = rng.choice((f"{who} {place}", f"{place}, {who}", f"{noun_en(a, rng)} is {rel} {other} {place}"))
+            again = mark(noun_en(a, rng), 0)
+            text = rng.choice((f"{who} {place}", f"{place}, {who}", f"{again} is {rel} {other} {place}"))
         else:
-            text = rng.choice((f"{noun_en(a, rng)} {do} {rel} {other} {place}", f"{place}, {who}: the first {do}"))
+            again = mark(noun_en(a, rng), 0)
+            text = rng.choice((f"{again} {do} {rel} {other} {place}", f"{place}, {who}: the first {do}"))
     else:
-        who, ing = noun_en(a, rng), rng.choice(ING_EN[motion]).format(d=d)
+        who, ing = mark(noun_en(a, rng), 0), rng.choice(ING_EN[motion]).format(d=d)
         text = rng.choice((f"{who} {do} {place}", f"{who} {do} {place}", f"{place}, {who} {do}",
                            f"{rng.choice(LEAD_EN)}{who} {ing} {place}" if place else f"{who} {do}",
                            f"{who} {place} {do}" if place else f"{who} {do}"))
@@ -125,20 +137,21 @@ def english(scene, rng):
         text = rng.choice((f"{text}, {cam}", f"{text}, {cam}", f"{cam}: {text}", f"{text} while {cam}"))
     text = " ".join(text.strip(" ,").split()).replace(" ,", ",")
     if rng.random() < 0.4:
-        text = text[0].upper() + text[1:]
+        k = int(text[0] in MARKS)
+        text = text[:k] + text[k].upper() + text[k + 1:]
     return text + rng.choice(("", "", "."))
 
 
-def chinese(scene, rng):
+def chinese(scene, rng, mark=unmarked):
     a, motion, bg = scene.things[0], scene.things[0].motion, scene.background
     plain = PLAIN_ZH.get(scene.plain, "")
     do = rng.choice(DO_ZH[motion]).format(d={"left": "左", "right": "右"}.get(scene.direction, ""))
     place = rng.choice(PLACE_ZH[bg]).format(p=plain)
     if motion == "bounces" and rng.random() < 0.5:
         do, place = rng.choice(ONTO_ZH[bg]).format(p=plain) + rng.choice(("弹起来", "又弹起来", "弹跳")), ""
-    who = noun_zh(a, rng)
+    who = mark(noun_zh(a, rng), 0)
     if len(scene.things) == 2:
-        side, other = rng.choice(RELATION_ZH[scene.relation]), noun_zh(scene.things[1], rng)
+        side, other = rng.choice(RELATION_ZH[scene.relation]), mark(noun_zh(scene.things[1], rng), 1)
         still = motion == "still"
         text = rng.choice((f"{place}，{who}在{other}的{side}" + ("" if still else do),
                            f"{who}{place}，在{other}{side}" + ("" if still else do),
@@ -154,9 +167,21 @@ def chinese(scene, rng):
     return text + rng.choice(("", "", "。"))
 
 
-def caption(scene, rng, language=None):
+def caption(scene, rng, language=None, mark=unmarked):
     language = language or rng.choice(("en", "zh"))
-    return (chinese if language == "zh" else english)(scene, rng)
+    return (chinese if language == "zh" else english)(scene, rng, mark)
+
+
+def caption_of_things(scene, rng, language=None):
+    """A caption, the same as caption() draws, and for each of its UTF-8 bytes which thing it is about, -1 for none."""
+    text, about, which = [], [], -1
+    for c in caption(scene, rng, language, marked):
+        if c in MARKS:
+            which = MARKS.index(c) if c != MARKS[2] else -1
+        else:
+            text.append(c)
+            about += [which] * len(c.encode())
+    return "".join(text), about
 
 
 def vocabulary_lines():

@@ -37,7 +37,7 @@ def pictures_of(clips):
 def easy(scene):
     """Whether there is one thing whose outline comes right soon, and nothing turns it: neither it nor the camera."""
     return len(scene.things) == 1 and scene.things[0].kind not in ("car", "fish") and \
-        scene.things[0].motion not in ("spins", "bounces") and scene.camera == "static"
+        scene.things[0].motion not in ("spins", "bounces", "rolls") and scene.camera == "static"
 
 
 class Clips:
@@ -81,11 +81,12 @@ class Clips:
         return slice(a, a + n)
 
     def wanted(self, scene):
-        """All whose camera moves, and not so many of the others; single pictures do not show which they are of. Of
-        those not so many with what is soon learnt."""
+        """All whose camera moves, of two things, and of a ball that rolls, which is rare; not so many of the others,
+        but single pictures do not show which they are of. Of those not so many with what is soon learnt."""
         if easy(scene) and seeded("easy", scene.seed).random() < self.args.fewer_easy:
             return False
-        if self.args.frames == 1 or scene.camera != "static":
+        rare = scene.camera != "static" or len(scene.things) == 2 or scene.things[0].motion == "rolls"
+        if self.args.frames == 1 or rare:
             return True
         return seeded("static", scene.seed).random() >= self.args.fewer_static
 

@@ -97,6 +97,12 @@ class Tokenizer:
     def __call__(self, text):
         return self.sp.encode(" ".join(text.split())) + [1]
 
+    def of_things(self, text, about):
+        """Ids as above of what captions.caption_of_things() says, and for each of them the thing that it is about."""
+        pieces = self.sp.encode(text, return_type="proto").pieces
+        of = [next((k for k in about[p.begin:p.end] if k >= 0), -1) for p in pieces]
+        return [p.id for p in pieces] + [1], of + [-1]
+
 
 def main():
     out = sys.argv[1]

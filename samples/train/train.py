@@ -228,7 +228,7 @@ def arguments():
             ("piece", 0, "side of the pieces that the VAE sees, in pixels; 0 for whole pictures"),
             ("warm", 300, "steps until the full rate"),
             ("held-clips", 64, "unseen clips whose loss is watched"), ("text-batch", 64, None),
-            ("text-steps", 600, "of the text encoder by itself, first; 0 for none")):
+            ("text-steps", -1, "of the text encoder by itself, first; 2000, or none with --begin")):
         ap.add_argument("--" + name, type=int, default=value, help=what)
     for name, value in (("vae-minutes", 8.5), ("dit-minutes", 16.0), ("vae-lr", 5e-3), ("dit-lr", 2e-3), ("kl", 1e-4),
                         ("shift", 3.0), ("average", 0.9995), ("save-seconds", 60.0), ("look-seconds", 120.0),
@@ -245,6 +245,8 @@ def arguments():
     args = ap.parse_args()
     args.sizes = SIZES
     args.compile = args.compile and args.device == "cuda"
+    if args.text_steps < 0:
+        args.text_steps = 0 if args.begin else 2000
     args.stop_step = None
     args.until = time.time() + 60 * args.stop_after if args.stop_after else None
     if args.decoder_only and not args.begin:

@@ -281,7 +281,7 @@ def train(args):
     if args.begin:
         model.load_state(nets[0], model.released(args.begin, "transformer"))
         model.load_state(nets[1], model.released(args.begin, "text_encoder"))
-    elif args.text_steps and not info:
+    if args.text_steps and not info:
         train_text.train(args, nets[1])
     seen = Seen(nets[0].config["num_attention_heads"] * nets[0].config["attention_head_dim"]).to(args.device)
     nets[0].tap = (nets[0].config["num_layers"] + 1) // 2

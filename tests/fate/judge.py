@@ -2,19 +2,24 @@
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The clips are those of samples/judge/make_test.py, through x264. The whole proof is samples/judge/prove.py.
+# The clips are those of samples/judge/make_test.py, through x264. The whole proof is samples/judge/prove.py. Besides, of
+# captions: what the text encoder is trained on is not what the judge sees.
 import json
 import os
+import random
 import sys
 
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "samples", "judge"))
+for part in ("train", "judge"):
+    sys.path.insert(0, os.path.join(HERE, "..", "..", "samples", part))
+import captions                             # noqa: E402
 import motion                               # noqa: E402
 import score                                # noqa: E402
 import shape                                # noqa: E402
 from judge import Judge, compare            # noqa: E402
+from scenes import draw_scene               # noqa: E402
 
 BACK = {"left": "right", "grows": "shrinks", "pan right": "pan left", "pan left": "pan right", "zoom in": "zoom out"}
 bad = 0
@@ -74,6 +79,22 @@ def lumpy(rng):
     return np.stack(out)
 
 
+def words_of_things():
+    """Captions of which caption_of_things() does not say rightly which words are about which thing."""
+    for k in range(400):
+        scene = draw_scene(k)
+        for language, colours, kinds in (("en", captions.COLOUR_EN, captions.KIND_EN),
+                                         ("zh", captions.COLOUR_ZH, captions.KIND_ZH)):
+            text, about = captions.caption_of_things(scene, random.Random(k), language)
+            same = text == captions.caption(scene, random.Random(k), language)
+            for i, thing in enumerate(scene.things):
+                said = bytes(b for b, of in zip(text.encode(), about) if of == i).decode().lower()
+                same &= any(c in said for c in colours.get(thing.colour, (thing.colour,)))
+                same &= any(w in said for w in kinds[thing.kind]) and not any(p in said for p in (" of ", "在", "，"))
+            if not same or len(about) != len(text.encode()):
+                yield text
+
+
 def main():
     with open(sys.argv[2], encoding="utf-8") as f:
         truths = json.load(f)
@@ -99,6 +120,7 @@ def main():
     # a judge fitted on clean outlines knows 9 of them
     balls = kinds.count("ball")
     tell("judge_lumpy", "" if balls >= 40 else f"{balls} of 60 lumpy balls are seen as such")
+    tell("captions_of_things", ", ".join(words_of_things()))
     return 1 if bad else 0
 
 
