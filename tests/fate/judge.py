@@ -2,8 +2,8 @@
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The clips are those of samples/judge/make_test.py, through x264. The whole proof is samples/judge/prove.py. Besides, of
-# captions: what the text encoder is trained on is not what the judge sees.
+# The clips are those of samples/judge/make_test.py, through x264. The whole proof is samples/judge/prove.py. Besides,
+# which words of a caption are about which thing, which the training of the text encoder relies on.
 import json
 import os
 import random
