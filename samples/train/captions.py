@@ -121,11 +121,10 @@ def english(scene, rng, mark=unmarked):
     if len(scene.things) == 2:
         rel, other = rng.choice(RELATION_EN[scene.relation]), mark(noun_en(scene.things[1], rng), 1)
         who = f"{mark(noun_en(a, rng), 0)} {rel} {other}"
+        again = mark(noun_en(a, rng), 0)
         if motion == "still":
-            again = mark(noun_en(a, rng), 0)
             text = rng.choice((f"{who} {place}", f"{place}, {who}", f"{again} is {rel} {other} {place}"))
         else:
-            again = mark(noun_en(a, rng), 0)
             text = rng.choice((f"{again} {do} {rel} {other} {place}", f"{place}, {who}: the first {do}"))
     else:
         who, ing = mark(noun_en(a, rng), 0), rng.choice(ING_EN[motion]).format(d=d)
