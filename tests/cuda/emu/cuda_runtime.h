@@ -7,11 +7,14 @@
  * What it proves: indexing, arithmetic, barriers that every thread reaches,
  * fragment layouts as the PTX manual has them, host and device pointers kept
  * apart (device memory cannot be touched outside launches and copies), memory
- * that nobody wrote (it is NaN), copies that were not waited for. What it
- * does not: races between warps, alignment, limits of registers and shared
- * memory, asynchrony between streams, speed.
+ * that nobody wrote (it is NaN) or that is freed, copies that were not waited
+ * for; waits between streams and by the host: work runs only while somebody
+ * waits, in an order that tests choose (control.h). What it does not: races
+ * between warps, two kernels at the same time, alignment, limits of registers
+ * and shared memory, speed.
  *
- * A block's threads are fibers that run one after another until they wait.
+ * A block's threads are fibers that run one after another until they wait. A
+ * stream is a queue of closures (streams.cc), a graph a list of them.
  */
 #ifndef KL_EMU_CUDA_RUNTIME_H
 #define KL_EMU_CUDA_RUNTIME_H
@@ -21,6 +24,10 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <type_traits>
+#include <vector>
+
+#include "control.h"
 
 #define __global__
 #define __device__
@@ -61,8 +68,19 @@ void emu_wait(bool (*ready)(const void *arg), const void *arg);
 void emu_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /** The launch's dynamic shared memory, NaN at the start of each block. */
 char *emu_shared();
-void emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread);
-/** Ends the program when p is neither NULL nor in device memory. */
+/** A kernel with its arguments as they were at the launch, and those that point to device memory. */
+struct EmuWork { std::function<void()> thread; std::vector<const void *> pointers; };
+void emu_note_pointers(EmuWork *w, const void *arg, size_t bytes);
+template<typename... P> static inline EmuWork emu_bind(void (*kernel)(P...), typename std::common_type<P>::type... args)
+{
+    EmuWork w = { [=]() { kernel(args...); }, {} };
+
+    (emu_note_pointers(&w, &args, sizeof(args)), ...);
+    return w;
+}
+/** Fails as a launch does: cudaGetLastError() has it. */
+void emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, struct EmuStream *stream, const EmuWork &work);
+/** Ends the program when p is neither NULL nor in device memory that is held. */
 void emu_check_device(const void *p, const char *what);
 
 template<typename T> struct EmuShuffle { T v, out; int src; };
@@ -88,16 +106,25 @@ static inline float fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 /* -- the runtime -- */
 typedef enum cudaError {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35,
-    cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101, cudaErrorIllegalAddress = 700,
-    cudaErrorLaunchFailure = 719,
+    cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101, cudaErrorInvalidResourceHandle = 400,
+    cudaErrorIllegalState = 401, cudaErrorNotReady = 600, cudaErrorIllegalAddress = 700, cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900, cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureIsolation = 905, cudaErrorCapturedEvent = 907, cudaErrorStreamCaptureWrongThread = 908,
 } cudaError_t;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 typedef struct EmuStream *cudaStream_t;
 typedef struct EmuEvent *cudaEvent_t;
 typedef struct EmuPool *cudaMemPool_t;
+typedef struct EmuGraph *cudaGraph_t;
+typedef struct EmuGraphExec *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0, cudaStreamCaptureModeThreadLocal = 1,
+                             cudaStreamCaptureModeRelaxed = 2 };
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1,
+                               cudaStreamCaptureStatusInvalidated = 2 };
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4, cudaMemPoolAttrReservedMemCurrent = 5,
                        cudaMemPoolAttrUsedMemCurrent = 7 };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaMemAllocationTypePinned = 1 };
+enum { cudaStreamNonBlocking = 1, cudaMemAllocationTypePinned = 1 };
+enum { cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2 };
 enum { cudaMemLocationTypeDevice = 1 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 struct cudaMemPoolProps {
@@ -121,11 +148,22 @@ const char *cudaGetErrorString(cudaError_t e);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamQuery(cudaStream_t s);
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
+cudaError_t cudaEventCreate(cudaEvent_t *e);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaEventQuery(cudaEvent_t e);
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
+cudaError_t cudaStreamIsCapturing(cudaStream_t s, cudaStreamCaptureStatus *status);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
 cudaError_t cudaMemPoolCreate(cudaMemPool_t *p, const cudaMemPoolProps *props);
 cudaError_t cudaMemPoolDestroy(cudaMemPool_t p);
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t p, cudaMemPoolAttr a, void *v);
@@ -140,17 +178,6 @@ cudaError_t cudaMemsetAsync(void *dst, int v, size_t bytes, cudaStream_t s);
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total);
 template<typename F> static inline cudaError_t cudaFuncSetAttribute(F, cudaFuncAttribute, int) { return cudaSuccess; }
 
-/* -- what tests ask for; not thread-safe, between executors only -- */
-struct EmuControl {
-    int devices;                        /* 1 */
-    int cc_major;                       /* 9 */
-    int driver_version;                 /* 13000 */
-    size_t memory;                      /* of the device, 2 GiB */
-    const char *fail_call;              /* the runtime call, or the kernel, that fails next time; NULL: none */
-    cudaError_t fail_with;
-    long launches, copies_to_device;    /* counted */
-    size_t used, most;                  /* bytes of memory that are taken, and most that were at once */
-};
 extern "C" EmuControl *kl_emu_control(void);
 
 #endif /* KL_EMU_CUDA_RUNTIME_H */

@@ -1,27 +1,20 @@
 /*
- * CUDA on the CPU, for proofs: fibers, device memory, the runtime's calls.
+ * CUDA on the CPU, for proofs: fibers, launches, the device.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include "cuda_runtime.h"
+#include "emu.h"
 #include "emu_device.h"
 #include "emu_hopper.h"
 
-#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
-#include <mutex>
 #include <new>
-#include <sys/mman.h>
 #include <ucontext.h>
-#include <vector>
 
-#define ARENA_BYTES ((size_t)16 << 30)  /* of addresses; the device's memory is what EmuControl says */
 #define STACK_BYTES ((size_t)128 << 10)
 #define SHARED_BYTES ((size_t)227 << 10)
-#define PAGE ((size_t)4096)
 
 void emu_fail(const char *fmt, ...)
 {
@@ -36,15 +29,42 @@ void emu_fail(const char *fmt, ...)
     abort();
 }
 
-static EmuControl control = { 1, 9, 13000, (size_t)2 << 30, NULL, cudaSuccess, 0, 0, 0, 0 };
-extern "C" __attribute__((visibility("default"))) EmuControl *kl_emu_control(void) { return &control; }
+static unsigned order_wanted()
+{
+    const char *order = getenv("KLING_EMU_ORDER");
+
+    return order ? (unsigned)strtoul(order, NULL, 10) : (unsigned)EMU_LATE;
+}
+
+std::recursive_mutex emu_lock;
+EmuControl emu_control = { 1, 9, 13000, (size_t)2 << 30, NULL, cudaSuccess, 0, 0, 0, 0, order_wanted(), NULL,
+                           cudaSuccess, 0, 0, 1 };
+extern "C" __attribute__((visibility("default"))) EmuControl *kl_emu_control(void) { return &emu_control; }
+
+static thread_local cudaError_t last_error;
+
+cudaError_t emu_error(cudaError_t e)
+{
+    if (e)
+        last_error = e;
+    return e;
+}
 
 static cudaError_t trip(const char *call)
 {
-    if (!control.fail_call || strcmp(control.fail_call, call))
+    if (!emu_control.fail_call || strcmp(emu_control.fail_call, call))
         return cudaSuccess;
-    control.fail_call = NULL;
-    return control.fail_with;
+    emu_control.fail_call = NULL;
+    return (cudaError_t)emu_control.fail_with;
+}
+
+cudaError_t emu_enter(const char *call)
+{
+    cudaError_t e = trip(call);
+
+    if (emu_control.broken)
+        emu_finish_all();               /* what is left to do is not done any more */
+    return e ? emu_error(e) : emu_state();
 }
 
 /* What the plugin's containers allocate, to be failed as a call is; the plugin is linked to its own. */
@@ -59,194 +79,6 @@ void *operator new(size_t bytes)
 
 void operator delete(void *p) noexcept { free(p); }
 void operator delete(void *p, size_t) noexcept { free(p); }
-
-/* -- device memory: an arena that is closed but for launches and copies -- */
-
-static std::recursive_mutex lock;
-static char *arena;
-static size_t arena_top, arena_used;
-static int arena_open;
-static std::map<char *, size_t> taken;
-static std::map<char *, size_t> idle;   /* by address, neighbours joined */
-
-static void arena_enter()
-{
-    std::lock_guard<std::recursive_mutex> hold(lock);
-
-    if (!arena_open++ && arena_top)
-        mprotect(arena, arena_top, PROT_READ | PROT_WRITE);
-}
-
-static void arena_leave()
-{
-    std::lock_guard<std::recursive_mutex> hold(lock);
-
-    if (!--arena_open && arena_top)
-        mprotect(arena, arena_top, PROT_NONE);
-}
-
-static bool in_arena(const void *p)
-{
-    return arena && (const char *)p >= arena && (const char *)p < arena + ARENA_BYTES;
-}
-
-void emu_check_device(const void *p, const char *what)
-{
-    std::lock_guard<std::recursive_mutex> hold(lock);
-
-    if (!p)
-        return;
-    if (!in_arena(p))
-        emu_fail("%s is host memory", what);
-    auto it = taken.upper_bound((char *)p);
-    if (it == taken.begin() || (char *)p >= (--it)->first + it->second)
-        emu_fail("%s is device memory that nobody holds", what);
-}
-
-/* First fit; what nobody holds has no pages. */
-static char *find_room(size_t size)
-{
-    for (auto it = idle.begin(); it != idle.end(); ++it)
-        if (it->second >= size) {
-            char *p = it->first;
-            size_t rest = it->second - size;
-
-            idle.erase(it);
-            if (rest)
-                idle[p + size] = rest;
-            return p;
-        }
-    if (arena_top + size > ARENA_BYTES)
-        return NULL;
-    arena_top += size;
-    return arena + arena_top - size;
-}
-
-static void *arena_take(size_t bytes)
-{
-    size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
-    char *p;
-
-    if (bytes > control.memory || arena_used + size > control.memory)
-        return NULL;
-    if (!arena) {
-        arena = (char *)mmap(NULL, ARENA_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (arena == MAP_FAILED)
-            emu_fail("no address space");
-    }
-    if (!(p = find_room(size)))
-        return NULL;
-    if (arena_open)
-        mprotect(p, size, PROT_READ | PROT_WRITE);
-    taken[p] = size;
-    control.used = arena_used += size;
-    control.most = std::max(control.most, arena_used);
-    return p;
-}
-
-static void arena_give(char *p, size_t size)
-{
-    auto next = idle.lower_bound(p);
-
-    madvise(p, size, MADV_DONTNEED);
-    control.used = arena_used -= size;
-    if (next != idle.end() && next->first == p + size) {
-        size += next->second;
-        next = idle.erase(next);
-    }
-    if (next != idle.begin() && (--next)->first + next->second == p)
-        next->second += size;
-    else
-        idle[p] = size;
-}
-
-static void fill(void *p, size_t bytes)
-{
-    arena_enter();
-    memset(p, 0xff, bytes);             /* NaN as f32, f16 and bf16 */
-    arena_leave();
-}
-
-cudaError_t cudaMallocFromPoolAsync(void **p, size_t bytes, cudaMemPool_t, cudaStream_t)
-{
-    std::lock_guard<std::recursive_mutex> hold(lock);
-    cudaError_t e = trip("cudaMallocFromPoolAsync");
-
-    *p = NULL;
-    if (e)
-        return e;
-    if (!bytes || !(*p = arena_take(bytes)))
-        return bytes ? cudaErrorMemoryAllocation : cudaErrorInvalidValue;
-    fill(*p, taken[(char *)*p]);
-    return cudaSuccess;
-}
-
-cudaError_t cudaFreeAsync(void *p, cudaStream_t)
-{
-    std::lock_guard<std::recursive_mutex> hold(lock);
-    auto it = taken.find((char *)p);
-
-    if (it == taken.end())
-        emu_fail("cudaFreeAsync of what was not allocated");
-    arena_give(it->first, it->second);
-    taken.erase(it);
-    return cudaSuccess;
-}
-
-static void check_range(const void *p, size_t bytes, bool device)
-{
-    std::lock_guard<std::recursive_mutex> hold(lock);
-
-    if (in_arena(p) != device)
-        emu_fail("a copy takes %s memory for the %s's", device ? "host" : "device", device ? "device" : "host");
-    if (!device)
-        return;
-    auto it = taken.upper_bound((char *)p);
-    if (it == taken.begin() || (char *)p + bytes > (--it)->first + it->second)
-        emu_fail("a copy of %zu bytes leaves its block of memory", bytes);
-}
-
-cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind, cudaStream_t)
-{
-    cudaError_t e = trip("cudaMemcpyAsync");
-
-    if (e)
-        return e;
-    check_range(dst, bytes, kind != cudaMemcpyDeviceToHost);
-    check_range(src, bytes, kind != cudaMemcpyHostToDevice);
-    if (kind == cudaMemcpyHostToDevice)
-        control.copies_to_device++;
-    arena_enter();
-    memmove(dst, src, bytes);
-    arena_leave();
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemsetAsync(void *dst, int v, size_t bytes, cudaStream_t)
-{
-    check_range(dst, bytes, true);
-    arena_enter();
-    memset(dst, v, bytes);
-    arena_leave();
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
-{
-    *left = control.memory - arena_used;
-    *total = control.memory;
-    return cudaSuccess;
-}
-
-cudaError_t cudaMallocHost(void **p, size_t bytes)
-{
-    cudaError_t e = trip("cudaMallocHost");
-
-    *p = e ? NULL : malloc(bytes);
-    return *p ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-
-cudaError_t cudaFreeHost(void *p) { free(p); return cudaSuccess; }
 
 /* -- fibers -- */
 
@@ -428,21 +260,14 @@ static void run_block(Block *b)
 
 static thread_local std::vector<char *> stacks;
 static thread_local char *shared_memory;
-static thread_local cudaError_t last_error;
 
-void emu_launch(const char *name, dim3 grid, dim3 dim, size_t shared, const std::function<void()> &thread)
+const char *emu_running() { return block ? block->name : NULL; }
+
+static void run_grid(const char *name, dim3 grid, dim3 dim, size_t shared, const std::function<void()> &thread)
 {
-    size_t n = (size_t)dim.x * dim.y * dim.z;
+    const size_t n = dim.x;
     Block b;
 
-    if ((last_error = trip(name)))
-        return;
-    if (!n || n > 1024 || n % 32 || dim.y != 1 || dim.z != 1)
-        emu_fail("%s: %zu threads in a block", name, n);
-    if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
-        emu_fail("%s: a grid of %u x %u x %u blocks", name, grid.x, grid.y, grid.z);
-    if (shared > SHARED_BYTES)
-        emu_fail("%s: %zu bytes of shared memory", name, shared);
     while (stacks.size() < n)
         stacks.push_back((char *)aligned_alloc(64, STACK_BYTES));
     if (!shared_memory)
@@ -453,8 +278,6 @@ void emu_launch(const char *name, dim3 grid, dim3 dim, size_t shared, const std:
     b.name = name;
     b.shared = shared_memory;
     block = &b;
-    control.launches++;
-    arena_enter();
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
@@ -465,74 +288,101 @@ void emu_launch(const char *name, dim3 grid, dim3 dim, size_t shared, const std:
                 }
                 run_block(&b);
             }
-    arena_leave();
     block = NULL;
 }
 
-/* -- the rest of the runtime: everything happens at once -- */
+/* On a device that is broken nothing runs any more. */
+static void run_kernel(const char *name, dim3 grid, dim3 dim, size_t shared, const std::function<void()> &thread)
+{
+    if (emu_control.broken)
+        return;
+    if (emu_control.fail_later && !strcmp(emu_control.fail_later, name)) {
+        emu_control.fail_later = NULL;
+        emu_control.broken = emu_control.fail_with;
+        return;
+    }
+    emu_arena_open();
+    run_grid(name, grid, dim, shared, thread);
+}
 
-struct EmuStream { int open; };
-struct EmuEvent { int open; };
-struct EmuPool { int open; };
+void emu_launch(const char *name, dim3 grid, dim3 dim, size_t shared, cudaStream_t s, const EmuWork &work)
+{
+    EmuHold hold(emu_lock);
+    size_t n = (size_t)dim.x * dim.y * dim.z;
+
+    if (emu_enter(name))
+        return;
+    if (!n || n > 1024 || n % 32 || dim.y != 1 || dim.z != 1)
+        emu_fail("%s: %zu threads in a block", name, n);
+    if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
+        emu_fail("%s: a grid of %u x %u x %u blocks", name, grid.x, grid.y, grid.z);
+    if (shared > SHARED_BYTES)
+        emu_fail("%s: %zu bytes of shared memory", name, shared);
+    emu_control.launches++;
+    emu_graph_needs(s, work.pointers);
+    const std::function<void()> &thread = work.thread;
+    emu_push(s, [=]() { run_kernel(name, grid, dim, shared, thread); });
+}
+
+/* -- the device -- */
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = control.devices;
-    return trip("cudaGetDeviceCount");
+    EmuHold hold(emu_lock);
+
+    *n = emu_control.devices;
+    return emu_enter("cudaGetDeviceCount");
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
 {
-    if (device < 0 || device >= control.devices)
-        return cudaErrorInvalidDevice;
+    if (device < 0 || device >= emu_control.devices)
+        return emu_error(cudaErrorInvalidDevice);
     memset(p, 0, sizeof(*p));
     snprintf(p->name, sizeof(p->name), "emulated");
-    p->major = control.cc_major;
+    p->major = emu_control.cc_major;
     p->multiProcessorCount = 4;
-    p->totalGlobalMem = control.memory;
+    p->totalGlobalMem = emu_control.memory;
     p->sharedMemPerBlockOptin = SHARED_BYTES;
     return cudaSuccess;
 }
 
-cudaError_t cudaDriverGetVersion(int *v) { *v = control.driver_version; return cudaSuccess; }
-cudaError_t cudaRuntimeGetVersion(int *v) { *v = 13000; return cudaSuccess; }
-cudaError_t cudaSetDevice(int device) { return device < control.devices ? cudaSuccess : cudaErrorInvalidDevice; }
-cudaError_t cudaDeviceSynchronize() { return trip("cudaDeviceSynchronize"); }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return trip("cudaStreamSynchronize"); }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned) { *s = new EmuStream; return cudaSuccess; }
-cudaError_t cudaStreamDestroy(cudaStream_t s) { delete s; return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) { *e = new EmuEvent; return cudaSuccess; }
-cudaError_t cudaEventDestroy(cudaEvent_t e) { delete e; return cudaSuccess; }
-cudaError_t cudaMemPoolCreate(cudaMemPool_t *p, const cudaMemPoolProps *) { *p = new EmuPool; return cudaSuccess; }
-cudaError_t cudaMemPoolDestroy(cudaMemPool_t p) { delete p; return cudaSuccess; }
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *) { return cudaSuccess; }
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
-
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *v)
+cudaError_t cudaSetDevice(int device)
 {
-    *(uint64_t *)v = arena_used;
-    return cudaSuccess;
+    EmuHold hold(emu_lock);
+
+    return device < emu_control.devices ? emu_enter("cudaSetDevice") : emu_error(cudaErrorInvalidDevice);
 }
+
+cudaError_t cudaDriverGetVersion(int *v) { *v = emu_control.driver_version; return cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int *v) { *v = 13000; return cudaSuccess; }
 
 cudaError_t cudaGetLastError()
 {
     cudaError_t e = last_error;
 
     last_error = cudaSuccess;
-    return e;
+    return emu_control.broken ? (cudaError_t)emu_control.broken : e;
 }
 
 const char *cudaGetErrorString(cudaError_t e)
 {
     switch (e) {
-    case cudaSuccess:                 return "no error";
-    case cudaErrorMemoryAllocation:   return "out of memory";
-    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
-    case cudaErrorNoDevice:           return "no CUDA-capable device is detected";
-    case cudaErrorIllegalAddress:     return "an illegal memory access was encountered";
-    default:                          return "unspecified failure";
+    case cudaSuccess:                        return "no error";
+    case cudaErrorMemoryAllocation:          return "out of memory";
+    case cudaErrorInsufficientDriver:        return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:                  return "no CUDA-capable device is detected";
+    case cudaErrorInvalidResourceHandle:     return "invalid resource handle";
+    case cudaErrorNotReady:                  return "device not ready";
+    case cudaErrorIllegalAddress:            return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure:             return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported:  return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:  return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureIsolation:    return "dependency created on uncaptured work in another stream";
+    case cudaErrorCapturedEvent:             return "operation not permitted on an event last recorded in a capturing "
+                                                    "stream";
+    case cudaErrorStreamCaptureWrongThread:  return "attempt to terminate a thread-local capture sequence from another "
+                                                    "thread";
+    default:                                 return "unspecified failure";
     }
 }

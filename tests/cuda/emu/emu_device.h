@@ -7,10 +7,8 @@
 #ifndef KL_EMU_DEVICE_H
 #define KL_EMU_DEVICE_H
 
-#include <vector>
-
 #define KL_LAUNCH(ex, kernel, grid, block, shared, ...) do { \
-        emu_launch(#kernel, (grid), (block), (shared), [=]() { kernel(__VA_ARGS__); }); \
+        emu_launch(#kernel, (grid), (block), (shared), (ex)->stream, emu_bind(kernel, __VA_ARGS__)); \
         kl_cuda_ok((ex), cudaGetLastError(), #kernel); \
     } while (0)
 

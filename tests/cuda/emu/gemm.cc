@@ -26,18 +26,19 @@ static void row(const KlCudaGemm &p, int64_t m)
     }
 }
 
+static void product(KlCudaGemm p)
+{
+    int64_t m = (int64_t)blockIdx.x * 32 + threadIdx.x;
+
+    if (m < p.M)
+        row(p, m);
+}
+
 void kl_cuda_gemm(KlExec *ex, const KlCudaGemm *p)
 {
-    KlCudaGemm g = *p;
-
     if (ex->failed)
         return;
     KL_ON_DEVICE(p->x), KL_ON_DEVICE(p->w), KL_ON_DEVICE(p->y), KL_ON_DEVICE(p->bias);
-    emu_launch("cublasLtMatmul", dim3((unsigned)((p->M + 31) / 32)), dim3(32), 0, [g]() {
-        int64_t m = (int64_t)blockIdx.x * 32 + threadIdx.x;
-
-        if (m < g.M)
-            row(g, m);
-    });
+    emu_launch("cublasLtMatmul", dim3((unsigned)((p->M + 31) / 32)), dim3(32), 0, ex->stream, emu_bind(product, *p));
     kl_cuda_ok(ex, cudaGetLastError(), "cublasLtMatmul");
 }

@@ -5,6 +5,7 @@
  */
 #include "emu_hopper.h"
 
+#include "emu.h"
 #include "emu_device.h"
 
 #include <deque>
@@ -74,8 +75,7 @@ void kl_bulk_copy(void *dst, const void *src, uint32_t bytes, uint64_t *bar)
 {
     if (((uintptr_t)dst | (uintptr_t)src | bytes) & 15)
         emu_fail("a bulk copy that is not of multiples of 16");
-    emu_check_device(src, "the source of a bulk copy");
-    emu_check_device((const char *)src + bytes - 1, "the source of a bulk copy");
+    emu_check_open(src, bytes, "the source of a bulk copy");
     bulk.push_back({ dst, src, bytes, bar_of(bar) });
 }
 
