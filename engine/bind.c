@@ -68,6 +68,12 @@ int kl_bind_f32(KlDiag *d, const KlKernels *k, const KlWeights *w, const char *n
     return ret < 0 ? ret : kl_bind_vector(d, k, name, out, n);
 }
 
+int kl_pace(KlDiag *d, const KlKernels *k, KlExec *ex)
+{
+    k->exec_pace(ex);
+    return kl_check_cancel(d);
+}
+
 int kl_fail_device(KlDiag *d, const KlKernels *k, const KlExec *ex, const char *what)
 {
     const char *why = k->exec_error(ex);

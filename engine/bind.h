@@ -26,6 +26,9 @@ int kl_bind_vector(KlDiag *d, const KlKernels *k, const char *what, float **v, i
 /** Binds out[n,kdim], whose data lies in host memory that outlives it. */
 int kl_bind_weight(KlDiag *d, const KlKernels *k, const char *what, KlWeight *out, int64_t n, int64_t kdim);
 
+/** Between two pieces of a job's work: a device is waited for if it is far behind, then kl_check_cancel(). */
+int kl_pace(KlDiag *d, const KlKernels *k, KlExec *ex);
+
 /** KLING_ERROR_DEVICE: "WHAT: SENTENCE", with what the executor says of its first failure. */
 int kl_fail_device(KlDiag *d, const KlKernels *k, const KlExec *ex, const char *what);
 

@@ -63,6 +63,13 @@ struct KlDit {
     int64_t lora_rank;
 };
 
+typedef struct KlDitTurn {              /* a slot's forward, and what it was the last time */
+    KlReplay *replay;
+    const float *z;
+    float *v;
+    int groups;
+} KlDitTurn;
+
 typedef struct KlDitContext {           /* one prompt, projected for every block */
     float *kv;                          /* [layers, keys, 2D]: key row, then value row */
     float *key_bias;                    /* [keys], NULL when no padding is left out */
@@ -71,7 +78,7 @@ typedef struct KlDitContext {           /* one prompt, projected for every block
 } KlDitContext;
 
 /* One clip's memory. Besides x there is one block, `work`, that every stage of a block lays out for itself:
- *   attention   q,k,v interleaved [S,3D], and the normalised input [chunk,D]
+ *   attention   q,k,v interleaved [S,3D], which the result takes the place of, and the normalised input [chunk,D]
  *   cross       normalised input (then attention to the image's rows) and queries [chunk,2D]
  *   ffn         normalised input and hidden rows [chunk,D+ffn]
  * so a session holds about 4*S*D floats of activations whatever the number of blocks. At 480x832x81 (S 32,760):
@@ -99,6 +106,7 @@ struct KlDitSession {
     int64_t group_rows;
     KlDitContext ctx[KL_DIT_CONTEXTS];
     KlDitContext image;                 /* of an image encoder's rows; no bias */
+    KlDitTurn turn[KL_DIT_CONTEXTS];
 };
 
 /** cos[S,E/2], sin[S,E/2] (host) for F x gr x gw tokens: the head is split into time, row, column parts. */
@@ -106,18 +114,22 @@ void kl_dit_rope(float *cos, float *sin, int E, int F, int gr, int gw);
 /** out[dim] (host): the reference's sinusoid of one timestep, cosines first. */
 void kl_dit_timestep(float *out, int dim, float t);
 
-/* The stages of one forward, in order; they cannot fail but for uploads. */
+/** The only part of a forward that is new in each step: sends t[F]. */
+int  kl_dit_set_time(KlDitSession *s, KlDiag *d, const float *t);
+/* The stages of one forward, in order; they cannot fail. */
 void kl_dit_patch_embed(KlDitSession *s, const float *z);
-int  kl_dit_time_embed(KlDitSession *s, KlDiag *d, const float *t);
+void kl_dit_time_embed(KlDitSession *s);
 void kl_dit_modulate(KlDitSession *s, const float *table);
 void kl_dit_self_attention(KlDitSession *s, const KlDitBlock *b);
 void kl_dit_cross_attention(KlDitSession *s, const KlDitBlock *b, int layer, int slot);
 void kl_dit_ffn(KlDitSession *s, const KlDitBlock *b);
 void kl_dit_head(KlDitSession *s, float *v);
 
+/* How (kernels.h): which rows are operands, y of linears without deltas; or precise. */
+enum { KL_DIT_X_OPERAND = 1, KL_DIT_Y_OPERAND = 2, KL_DIT_PRECISE = 4 };
 /** y[M,n] = act(x[M,k] w^T + b); ldy is n where there is an activation. */
 void kl_dit_linear(const KlDitSession *s, const KlDitLinear *l, const float *x, int64_t ldx, float *y, int64_t ldy,
-                   int64_t M, KlActivation act);
+                   int64_t M, KlActivation act, int how);
 
 /* -- dit_lora.c -- */
 
@@ -126,6 +138,6 @@ int  kl_dit_bind_deltas(KlDiag *d, const KlKernels *k, const KlWeights *w, const
 void kl_dit_release_deltas(const KlKernels *k, KlDitLinear *l);
 /** y[M,n] += gate * the changes of l applied to x[M,k]; gate [groups,n] of stride ldgate, or NULL (1). */
 void kl_dit_add_deltas(const KlDitSession *s, const KlDitLinear *l, const float *x, int64_t ldx, float *y, int64_t ldy,
-                       int64_t M, const float *gate, int64_t ldgate, int64_t group_rows);
+                       int64_t M, const float *gate, int64_t ldgate, int64_t group_rows, int x_operand);
 
 #endif /* KL_DIT_INTERNAL_H */

@@ -73,15 +73,16 @@ static const float *scaled_gate(const KlDitSession *s, const KlDitDelta *e, cons
 }
 
 void kl_dit_add_deltas(const KlDitSession *s, const KlDitLinear *l, const float *x, int64_t ldx, float *y, int64_t ldy,
-                       int64_t M, const float *gate, int64_t ldgate, int64_t group_rows)
+                       int64_t M, const float *gate, int64_t ldgate, int64_t group_rows, int x_operand)
 {
     for (int i = 0; i < l->n_deltas; i++) {
         const KlDitDelta *e = &l->deltas[i];
         const int64_t groups = KL_CEIL_DIV(M, group_rows);
         KlLinear down = { .x = x, .ldx = ldx, .w = e->a, .y = s->low, .ldy = e->rank, .M = M, .N = e->rank,
-                          .K = l->k };
+                          .K = l->k, .x_operand = x_operand };
         KlLinear add = { .x = x, .ldx = ldx, .w = e->a, .y = y, .ldy = ldy, .M = M, .N = l->n, .K = l->k,
-                         .residual = y, .gate = e->gain, .ldgate = 0, .group_rows = M };
+                         .residual = y, .gate = e->gain, .ldgate = 0, .group_rows = M,
+                         .x_operand = x_operand };
 
         if (gate) {
             add.gate = scaled_gate(s, e, gate, ldgate, groups, l->n);
@@ -91,6 +92,7 @@ void kl_dit_add_deltas(const KlDitSession *s, const KlDitLinear *l, const float 
         if (e->rank) {
             s->k->linear(s->ex, &down);
             add.x = s->low;
+            add.x_operand = 0;
             add.ldx = add.K = e->rank;
             add.w = e->b;
         }

@@ -118,7 +118,7 @@ static int session_alloc(KlDitSession *s, KlDiag *d)
 
     s->work_floats = work_floats(s);
     if ((ret = alloc_floats(s, d, "the transformer's tokens", s->S * D, &s->x)) < 0 ||
-        (ret = alloc_floats(s, d, "the transformer's activations", s->work_floats, &s->work)) < 0 ||
+        (ret = alloc_floats(s, d, "the transformer's activations", s->work_floats + 16, &s->work)) < 0 ||
         (ret = alloc_floats(s, d, "rotation tables", s->S * half, &s->cos)) < 0 ||
         (ret = alloc_floats(s, d, "rotation tables", s->S * half, &s->sin)) < 0 ||
         (ret = alloc_floats(s, d, "time embedding", (int64_t)s->F * c->freq_dim, &s->freq)) < 0 ||
@@ -175,6 +175,12 @@ int kl_dit_session_create(const KlDit *dit, KlExec *ex, KlDiag *d, int F, int R,
     return ret;
 }
 
+static void forget_turns(KlDitSession *s)
+{
+    for (int i = 0; i < KL_DIT_CONTEXTS; i++)
+        s->k->replay_forget(s->ex, &s->turn[i].replay);
+}
+
 static void context_free(KlDitSession *s, KlDitContext *c)
 {
     s->k->mem_free(s->ex, c->kv);
@@ -191,6 +197,7 @@ void kl_dit_session_destroy(KlDitSession **session)
     float *all[] = { s->x, s->work, s->cos, s->sin, s->freq, s->temb, s->hidden, s->tproj, s->mod, s->head_mod, s->low,
                      s->delta_gate };
 
+    forget_turns(s);
     for (size_t i = 0; i < KL_ARRAY_LEN(all); i++)
         s->k->mem_free(s->ex, all[i]);
     for (int i = 0; i < KL_DIT_CONTEXTS; i++)
@@ -207,6 +214,7 @@ static int context_alloc(KlDitSession *s, KlDiag *d, KlDitContext *c, int keys, 
     float *host;
     int ret;
 
+    forget_turns(s);
     if (keys > c->cap) {
         context_free(s, c);
         if ((ret = alloc_floats(s, d, "a prompt's keys and values",
@@ -238,14 +246,14 @@ static int project_context(KlDitSession *s, KlDiag *d, KlDitContext *c, const fl
     for (int i = 0; i < cfg->layers; i++) {
         const KlDitAttention *a = &s->dit->blocks[i].cross;
         float *kv = c->kv + (int64_t)i * c->keys * 2 * D;
-        int ret = kl_check_cancel(d);
+        int ret = kl_pace(d, s->k, s->ex);
 
         if (ret < 0) {
             context_free(s, c);
             return ret;
         }
-        kl_dit_linear(s, image ? &a->image_k : &a->k, emb, D, kv, 2 * D, c->keys, KL_ACT_NONE);
-        kl_dit_linear(s, image ? &a->image_v : &a->v, emb, D, kv + D, 2 * D, c->keys, KL_ACT_NONE);
+        kl_dit_linear(s, image ? &a->image_k : &a->k, emb, D, kv, 2 * D, c->keys, KL_ACT_NONE, 0);
+        kl_dit_linear(s, image ? &a->image_v : &a->v, emb, D, kv + D, 2 * D, c->keys, KL_ACT_NONE, 0);
         s->k->qk_norm_rope(s->ex, kv, 2 * D, c->keys, cfg->heads, cfg->head_dim, image ? a->norm_image_k : a->norm_k,
                            cfg->eps, NULL, NULL);
     }
@@ -276,8 +284,8 @@ int kl_dit_set_context(KlDitSession *s, KlDiag *d, int slot, const float *rows, 
         s->k->mem_copy(s->ex, in, rows, (size_t)n * T * sizeof(float));
     if (keys > n)
         s->k->mem_zero(s->ex, in + n * T, (size_t)T * sizeof(float));
-    kl_dit_linear(s, &m->text1, in, T, h, D, keys, KL_ACT_GELU_TANH);
-    kl_dit_linear(s, &m->text2, h, D, emb, D, keys, KL_ACT_NONE);
+    kl_dit_linear(s, &m->text1, in, T, h, D, keys, KL_ACT_GELU_TANH, 0);
+    kl_dit_linear(s, &m->text2, h, D, emb, D, keys, KL_ACT_NONE, 0);
     return project_context(s, d, c, emb, false);
 }
 
@@ -297,8 +305,8 @@ static void embed_image(const KlDitSession *s, const float *rows, int n, float *
     if (e->pos)
         s->k->gated_add(s->ex, x, e->pos, n, I, NULL, 0, 1);
     s->k->layer_norm(s->ex, &norm1);
-    kl_dit_linear(s, &e->ff1, x, I, h, I, n, KL_ACT_GELU);
-    kl_dit_linear(s, &e->ff2, h, I, emb, D, n, KL_ACT_NONE);
+    kl_dit_linear(s, &e->ff1, x, I, h, I, n, KL_ACT_GELU, 0);
+    kl_dit_linear(s, &e->ff2, h, I, emb, D, n, KL_ACT_NONE, 0);
     s->k->layer_norm(s->ex, &norm2);
 }
 
@@ -341,22 +349,18 @@ int kl_dit_set_image(KlDitSession *s, KlDiag *d, const float *rows, int n)
     return ret;
 }
 
-int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const float *t, float *v)
+/* A forward's ops; they are the same for the same slot, z, v and groups. */
+static int run_stages(KlDitSession *s, KlDiag *d, int slot, const float *z, float *v)
 {
     const KlDit *m = s->dit;
     int ret;
 
-    if (slot < 0 || slot >= KL_DIT_CONTEXTS || !s->ctx[slot].keys)
-        return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer has no context in slot %d", slot);
-    if (m->cfg.image_dim && !s->image.keys)
-        return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer was shown no image encoder's rows");
-    if ((ret = kl_check_cancel(d)) < 0 || (ret = kl_dit_time_embed(s, d, t)) < 0)
-        return ret;
+    kl_dit_time_embed(s);
     kl_dit_patch_embed(s, z);
     for (int i = 0; i < m->cfg.layers; i++) {
         const KlDitBlock *b = &m->blocks[i];
 
-        if ((ret = kl_check_cancel(d)) < 0)
+        if ((ret = kl_pace(d, s->k, s->ex)) < 0)
             return ret;
         kl_dit_modulate(s, b->table);
         kl_dit_self_attention(s, b);
@@ -365,6 +369,31 @@ int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const f
     }
     kl_dit_head(s, v);
     return kl_check_cancel(d);
+}
+
+int kl_dit_forward(KlDitSession *s, KlDiag *d, int slot, const float *z, const float *t, float *v)
+{
+    KlDitTurn *turn;
+    int ret;
+
+    if (slot < 0 || slot >= KL_DIT_CONTEXTS || !s->ctx[slot].keys)
+        return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer has no context in slot %d", slot);
+    if (s->dit->cfg.image_dim && !s->image.keys)
+        return kl_fail(d, KLING_ERROR_INTERNAL, "the transformer was shown no image encoder's rows");
+    if ((ret = kl_check_cancel(d)) < 0 || (ret = kl_dit_set_time(s, d, t)) < 0)
+        return ret;
+    turn = &s->turn[slot];
+    if (turn->z != z || turn->v != v || turn->groups != s->groups)
+        s->k->replay_forget(s->ex, &turn->replay);
+    turn->z = z;
+    turn->v = v;
+    turn->groups = s->groups;
+    do {
+        if (s->k->replay_begin(s->ex, &turn->replay))
+            return kl_check_cancel(d);
+        ret = run_stages(s, d, slot, z, v);
+    } while (s->k->replay_end(s->ex, turn->replay, ret >= 0));
+    return ret;
 }
 
 double kl_dit_flops(const KlDitSession *s, int slot)

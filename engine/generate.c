@@ -330,13 +330,13 @@ int kl_job_check_memory(KlingJob *job)
     const int F = job->plan.windows > 1 ? job->plan.longest : job->win.F;
     const bool known = job->known.cap || job->trail.cap;
     const double picture = 3.0 * sizeof(float) * g->width_px * g->height_px;
-    const double latents = 4.0 * job->model->desc.vae.z_dim * F * g->R * g->W * sizeof(float);
+    const double latents = 1.0 * job->model->desc.vae.z_dim * F * g->R * g->W * sizeof(float);
     const double kept = (job->known.cap + job->trail.cap) * picture;
     const double encoding = known ? (double)kl_condition_bytes(desc, parts->vae, g->width_px, g->height_px) : 0;
     const double held = known ? (double)kl_condition_held_bytes(desc, F, g->R, g->W) : 0;
-    const double denoising = (double)kl_dit_session_bytes(parts->dit, F, g->R, g->W) + latents + held;
-    const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents / 4 +
-                            (job->model->info.frame_multiple + 1) * picture;
+    const double denoising = (double)kl_dit_session_bytes(parts->dit, F, g->R, g->W) + 7 * latents + held;
+    const double decoding = (double)kl_vae_decoder_bytes(parts->vae, g->R, g->W) + latents +
+                            (job->model->info.frame_multiple + 1 + parts->kernels.ahead) * picture;
     const bool int8 = job->params.precision == KLING_PRECISION_INT8;
     const double copies = int8 ? (double)kl_model_int8_missing(job->model, which_parts(job)) : 0;
     const double need = KL_MAX(KL_MAX(denoising, decoding), encoding + held) + kept + copies;
@@ -475,82 +475,13 @@ static void release_window(KlingJob *job)
 
 /* -- decoding -- */
 
-#define KL_STOP_DECODING 1              /* the rest of this latent frame is not wanted */
-
-/* x to host[slot]. */
-static int download(KlingJob *job, const float *x, int slot)
-{
-    const KlKernels *k = &job->parts->kernels;
-    const KlGeometry *g = &job->geo;
-    const size_t plane = (size_t)g->width_px * (size_t)g->height_px;
-    const size_t bytes = sizeof(float) * 3 * plane;
-    float *planes[3];
-
-    if (!job->rgb && !(job->rgb = k->mem_alloc(job->ex, bytes)))
-        return kl_fail_memory(&job->diag, "a decoded frame", bytes);
-    if (!job->host[slot] && !(job->host[slot] = malloc(bytes)))
-        return kl_fail_memory(&job->diag, "a decoded frame", bytes);
-    for (int i = 0; i < 3; i++)
-        planes[i] = job->rgb + (size_t)i * plane;
-    k->to_rgb(job->ex, planes, g->width_px, x, g->height_px, g->width_px, 3);
-    if (k->mem_download(job->ex, job->host[slot], job->rgb, bytes) < 0)
-        return kl_fail_device(&job->diag, k, job->ex, "reading a decoded frame back");
-    return 0;
-}
-
-/* New picture i of the window, in host[slot]: its colours held, and remembered for the next window. */
-static int settle_new(KlingJob *job, int slot, int i)
-{
-    const int64_t n = (int64_t)job->geo.width_px * job->geo.height_px;
-    float *kept;
-
-    if (job->plan.windows == 1)
-        return 0;
-    kl_drift_picture(&job->drift, job->host[slot], n, (i + 1.0) / job->win.fresh);
-    if (job->win.index + 1 == job->plan.windows)
-        return 0;
-    if (!(kept = kl_pictures_next(&job->diag, &job->known)))
-        return KLING_ERROR_OUT_OF_MEMORY;
-    memcpy(kept, job->host[slot], 3 * sizeof(*kept) * (size_t)n);
-    return 0;
-}
-
-static int picture_out(void *opaque, const float *x)
-{
-    KlingJob *job = opaque;
-    const KlWindow *w = &job->win;
-    const int at = job->seen++, i = at - w->lead;
-    const bool fresh = i >= 0 && i < w->fresh;
-    const bool keep = job->params.flags & KLING_FLAG_KEEP_CONTEXT && (i >= 0 || !w->index);
-    const bool give = fresh ? kl_window_gives(w, i) : keep;
-    const int slot = job->push ? 0 : job->queued;
-    int ret;
-
-    if (!give && (!fresh || w->index + 1 == job->plan.windows))
-        return job->seen == job->end ? KL_STOP_DECODING : 0;
-    if ((ret = download(job, x, slot)) < 0 || (fresh && (ret = settle_new(job, slot, i)) < 0))
-        return ret;
-    if (give) {
-        job->queued = slot + 1;
-        job->given++;
-        job->made += fresh;
-        if (job->push) {
-            kl_job_expose(job, slot);
-            job->queued = 0;
-            if (job->push(job->push_opaque, &job->frame))
-                return kl_fail(&job->diag, KLING_ERROR_CANCELLED, "stopped by the frame callback");
-        }
-    }
-    return job->seen == job->end ? KL_STOP_DECODING : 0;
-}
-
 int kl_job_decode(KlingJob *job)
 {
     const int64_t frame = (int64_t)job->geo.R * job->geo.W;
     int ret;
 
     report(job, "decode", job->params.steps, job->step_ms / 1000, 0);
-    ret = kl_vae_decode(job->decoder, &job->diag, job->z + job->next_latent * frame, job->win.F * frame, picture_out,
+    ret = kl_vae_decode(job->decoder, &job->diag, job->z + job->next_latent * frame, job->win.F * frame, kl_job_send,
                         job);
     job->next_latent++;
     if (ret < 0 || job->seen < job->end)
@@ -574,7 +505,6 @@ void kl_job_release(KlingJob *job)
     if (!job->ex)
         return;
     release_window(job);
-    job->parts->kernels.mem_free(job->ex, job->rgb);
-    job->rgb = NULL;
+    kl_job_drain(job);
     job->parts->kernels.exec_destroy(&job->ex);
 }

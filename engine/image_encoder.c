@@ -364,7 +364,7 @@ int kl_image_encoder_run(const KlImageEncoder *ie, KlExec *ex, KlDiag *d, const 
     int ret;
 
     if ((ret = reserve(&r, d)) >= 0 && (ret = embed(&r, d, pixels)) >= 0) {
-        for (int i = 0; i < c->layers - 1 && !(ret = kl_check_cancel(d)); i++) {
+        for (int i = 0; i < c->layers - 1 && !(ret = kl_pace(d, r.k, ex)); i++) {
             attention(&r, &ie->layers[i]);
             feed_forward(&r, &ie->layers[i]);
         }

@@ -63,8 +63,8 @@ static int check_numbers(KlDiag *d, const KlingParams *p)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "threads %d: must be 0 (one per core) to %d", p->threads,
                        KL_MAX_THREADS);
     if ((unsigned)p->sampler > KLING_SAMPLER_UNIPC || (unsigned)p->rng > KLING_RNG_CUDA ||
-        (unsigned)p->precision > KLING_PRECISION_INT8)
-        return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown value of sampler, rng or precision");
+        (unsigned)p->precision > KLING_PRECISION_INT8 || (unsigned)p->format > KLING_FORMAT_RGB24)
+        return kl_fail(d, KLING_ERROR_INVALID_ARG, "unknown value of sampler, rng, precision or format");
     if (p->context_frames < 0)
         return kl_fail(d, KLING_ERROR_INVALID_ARG, "context_frames %d: must be 0 (the model's) or more",
                        p->context_frames);
@@ -282,15 +282,13 @@ void kling_job_destroy(KlingJob **job)
     j = *job;
     *job = NULL;
     kl_job_release(j);
-    for (int i = 0; i < KL_MAX_TIME_FACTOR; i++)
-        free(j->host[i]);
     free((char *)j->params.prompt);
     free((char *)j->params.negative_prompt);
     kling_model_destroy(&j->model);
     free(j);
 }
 
-/* Errors stay; everything but the error's sentence and the handed-out frame is freed at once. */
+/* Errors stay; everything but the error's sentence is freed at once. */
 static int settle(KlingJob *job, int status)
 {
     if (status != KLING_OK) {
@@ -300,6 +298,15 @@ static int settle(KlingJob *job, int status)
             kl_log(&job->diag, KLING_LOG_ERROR, "%s", job->diag.error);
     }
     return status;
+}
+
+/* Whether to decode before a picture is taken from the queue. A window is begun only when nobody waits for the one
+ * before. */
+static bool is_low(const KlingJob *job)
+{
+    const int64_t waiting = job->sent - job->taken;
+
+    return !job->finished && (!waiting || (job->running && waiting <= kl_job_run_ahead(job)));
 }
 
 static int advance(KlingJob *job)
@@ -313,22 +320,6 @@ static int advance(KlingJob *job)
     return ret < 0 ? ret : kl_job_decode(job);
 }
 
-void kl_job_expose(KlingJob *job, int slot)
-{
-    const ptrdiff_t stride = job->geo.width_px;
-    const ptrdiff_t plane = stride * job->geo.height_px;
-    const float *base = job->host[slot] + job->geo.crop_y_px * stride + job->geo.crop_x_px;
-
-    job->frame = (KlingFrame){
-        .data      = { base, base + plane, base + 2 * plane },
-        .stride    = stride,
-        .width_px  = job->params.width_px,
-        .height_px = job->params.height_px,
-        .index     = job->given - job->queued + slot,
-        .step_ms   = job->step_ms,
-    };
-}
-
 int kling_job_next_frame(KlingJob *job, const KlingFrame **frame)
 {
     int ret;
@@ -338,14 +329,15 @@ int kling_job_next_frame(KlingJob *job, const KlingFrame **frame)
         return job->status;
     if ((ret = kl_check_cancel(&job->diag)) < 0)
         return settle(job, ret);
-    while (job->taken == job->queued) { /* what the next window goes on from is decoded as well, and not given */
-        if (job->finished)
+    do {                                /* what the next window goes on from is decoded as well, and not given */
+        while (is_low(job))
+            if ((ret = advance(job)) < 0)
+                return settle(job, ret);
+        if (job->taken == job->sent)
             return settle(job, KLING_EOF);
-        job->taken = job->queued = 0;
-        if ((ret = advance(job)) < 0)
+        if ((ret = kl_job_take(job)) < 0)
             return settle(job, ret);
-    }
-    kl_job_expose(job, job->taken++);
+    } while (!ret);
     *frame = &job->frame;
     return KLING_OK;
 }
@@ -353,24 +345,12 @@ int kling_job_next_frame(KlingJob *job, const KlingFrame **frame)
 int kling_job_run(KlingJob *job, KlingFrameFn fn, void *opaque)
 {
     const KlingFrame *f;
-    int ret = KLING_OK;
+    int ret;
 
-    while (job->status == KLING_OK && job->taken < job->queued) {
-        ret = kling_job_next_frame(job, &f);
-        if (ret == KLING_OK && fn(opaque, f))
-            ret = settle(job, kl_fail(&job->diag, KLING_ERROR_CANCELLED, "stopped by the frame callback"));
-    }
-    if (job->status != KLING_OK)
-        return job->status == KLING_EOF ? KLING_OK : job->status;
-    job->push = fn;
-    job->push_opaque = opaque;
-    while (ret >= 0 && !job->finished)
-        ret = advance(job);
-    job->push = NULL;
-    if (ret < 0)
-        return settle(job, ret);
-    settle(job, KLING_EOF);
-    return KLING_OK;
+    while ((ret = kling_job_next_frame(job, &f)) == KLING_OK)
+        if (fn(opaque, f))
+            return settle(job, kl_fail(&job->diag, KLING_ERROR_CANCELLED, "stopped by the frame callback"));
+    return ret == KLING_EOF ? KLING_OK : ret;
 }
 
 /* Makes *text a copy of fresh, when that differs; its embedding is then to be made again. */

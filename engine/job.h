@@ -1,6 +1,6 @@
 /*
  * A job: one clip from its params to its last frame. Shared by job.c (the
- * public calls) and generate.c (the stages).
+ * public calls), generate.c (the stages) and delivery.c (pictures out).
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -14,6 +14,7 @@
 #include "window.h"
 
 #define KL_MAX_TIME_FACTOR 16           /* pictures that one latent frame can decode to */
+#define KL_QUEUE (2 * KL_MAX_TIME_FACTOR)   /* pictures at most on their way to the caller */
 
 /** What is generated, which may be larger than what is asked for. */
 typedef struct KlGeometry {
@@ -21,6 +22,14 @@ typedef struct KlGeometry {
     int crop_x_px, crop_y_px;           /* where the asked-for picture begins */
     int R, W;                           /* latent rows, columns */
 } KlGeometry;
+
+/** A decoded picture on its way to the caller. */
+typedef struct KlQueued {
+    void *host;                         /* the table's host memory, kept for the slot's next picture; NULL: none yet */
+    int64_t ticket;                     /* of the read into it */
+    bool give, fresh, keep;             /* for the caller; new, not context; the next window goes on from it */
+    double at;                          /* of a new one: its place in the window, above 0, 1 for the last */
+} KlQueued;
 
 struct KlingJob {
     KlingModel *model;
@@ -47,16 +56,15 @@ struct KlingJob {
     KlVaeDecoder *decoder;
     int next_latent;
     int seen, end;                      /* pictures of the window: decoded, and wanted in all */
-    int made;                           /* new pictures given */
+    int made;                           /* new pictures to be given, of all windows so far */
     double step_ms;
 
-    float *rgb;                         /* executor memory, 3 planes of one whole picture */
-    float *host[KL_MAX_TIME_FACTOR];    /* decoded pictures that wait for their caller, 3 planes each */
-    int queued, taken;                  /* of host[] */
-    int given;                          /* pictures given out or queued so far */
+    void *samples[2];                   /* executor memory: the last pictures that were sent, in turns */
+    KlQueued queue[KL_QUEUE];           /* the first kl_job_run_ahead() + a latent frame's of them are used in turns */
+    int64_t sent, taken;                /* pictures: their reads begun; out of the queue, given or not */
+    void *converted;                    /* host memory: the picture handed out, where it is not as it was read */
+    int given;
     KlingFrame frame;                   /* the one handed out */
-    KlingFrameFn push;                  /* kling_job_run: hand over at once instead of queueing */
-    void *push_opaque;
 };
 
 /** Refuses what cannot fit before hours are spent on it: malloc() would promise the memory, and the system end the
@@ -66,12 +74,21 @@ int  kl_job_check_memory(KlingJob *job);
 double kl_job_guidance(const KlingJob *job, bool low);
 /** The next window from text and known pictures to latents: everything up to its first decoded frame. */
 int  kl_job_sample(KlingJob *job);
-/** Decodes one more latent frame into the queue (or through push); ends the window after its last. */
+/** Decodes one more latent frame of the running window into the queue; ends the window after its last. */
 int  kl_job_decode(KlingJob *job);
-/** Frees what the stages hold; the frames in the queue stay. */
+/** Frees what the stages and the queue hold. */
 void kl_job_release(KlingJob *job);
 
-/** Makes host[slot], cropped, the job's frame. */
-void kl_job_expose(KlingJob *job, int slot);
+/* -- delivery.c -- */
 
+/** A KlVaePictureFn: picks the window's next picture, if it is for somebody, and begins to read it into the queue. */
+int  kl_job_send(void *opaque, const float *x);
+#define KL_STOP_DECODING 1              /* its answer when the rest of this latent frame is not wanted */
+/** The queue's oldest picture, waited for, its colours held: handed out as job->frame, true, or only remembered for the
+ *  next window, false. Negative on an error. */
+int  kl_job_take(KlingJob *job);
+/** How many pictures may be in the queue when a latent frame is decoded into it. */
+int  kl_job_run_ahead(const KlingJob *job);
+/** Waits for reads under way and frees the queue. */
+void kl_job_drain(KlingJob *job);
 #endif /* KL_JOB_H */

@@ -25,7 +25,8 @@ typedef struct KlSamplerConfig {
 /** Fills sigmas[steps+1] (last is 0) and timesteps[steps] as the reference scheduler does. */
 void kl_sampler_grid(const KlSamplerConfig *cfg, double *sigmas, double *timesteps);
 
-/** v = velocity at z for timestep t (0..1000), both n floats in executor memory. Non-zero stops. */
+/** v = velocity at z for timestep t (0..1000), both n floats in executor memory, the same in every call of a run.
+ *  Non-zero stops. */
 typedef int (*KlVelocityFn)(void *opaque, int step, float t, const float *z, float *v);
 /** After each step. */
 typedef void (*KlStepFn)(void *opaque, int step_done, int steps);

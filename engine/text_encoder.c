@@ -301,7 +301,7 @@ int kl_text_encoder_run(const KlTextEncoder *te, KlExec *ex, KlDiag *d, const in
 
     if ((ret = reserve(&r, d)) >= 0) {
         r.k->gather(ex, r.x, te->embed, ids, r.S, r.D);
-        for (int i = 0; i < c->layers && !(ret = kl_check_cancel(d)); i++) {
+        for (int i = 0; i < c->layers && !(ret = kl_pace(d, r.k, ex)); i++) {
             attention(&r, i);
             feed_forward(&r, i);
         }

@@ -86,25 +86,27 @@ int kl_unipc_run(KlDiag *d, const KlKernels *k, KlExec *ex, const KlSamplerConfi
     size_t bytes = (size_t)n * sizeof(float);
     float *m[3] = { 0 };                /* predictions at this step, the one before, and the one before that */
     float *last = NULL;                 /* corrected latents at the start of the last step */
+    float *v = NULL;                    /* not in m, which change places: a velocity's memory is always the same */
     int ret = 0, order = 1;
 
     if (cfg->solver_order < 1 || cfg->solver_order > 2)
         return kl_fail(d, KLING_ERROR_UNSUPPORTED, "UniPC: order %d is not implemented, only 1 and 2",
                        cfg->solver_order);
     last = k->mem_alloc(ex, bytes);
+    v = k->mem_alloc(ex, bytes);
     for (int i = 0; i < 3; i++)
         m[i] = k->mem_alloc(ex, bytes);
-    if (!last || !m[0] || !m[1] || !m[2]) {
-        ret = kl_fail_memory(d, "the sampler", 4 * bytes);
+    if (!last || !v || !m[0] || !m[1] || !m[2]) {
+        ret = kl_fail_memory(d, "the sampler", 5 * bytes);
         goto end;
     }
 
     for (int i = 0; i < cfg->steps; i++) {
         float *now = m[2];
 
-        if ((ret = kl_check_cancel(d)) || (ret = velocity(opaque, i, (float)timesteps[i], z, now)))
+        if ((ret = kl_check_cancel(d)) || (ret = velocity(opaque, i, (float)timesteps[i], z, v)))
             break;
-        k->lincomb(ex, now, (const float *const[]){ z, now }, (const double[]){ 1, -sigmas[i] }, 2, n);
+        k->lincomb(ex, now, (const float *const[]){ z, v }, (const double[]){ 1, -sigmas[i] }, 2, n);
         if (i == 0)
             k->mem_copy(ex, last, z, bytes);
         else
@@ -128,5 +130,6 @@ end:
     for (int i = 0; i < 3; i++)
         k->mem_free(ex, m[i]);
     k->mem_free(ex, last);
+    k->mem_free(ex, v);
     return ret;
 }

@@ -169,7 +169,7 @@ int kl_vae_decode(KlVaeDecoder *dec, KlDiag *d, const float *z, int64_t ldz, KlV
     int64_t n = (int64_t)dec->R * dec->W, C = dec->z;
     float *planes, *tok, *x;
     KlLinear mix = { .ldx = C, .w = s->half->mix, .bias = s->half->mix_b, .ldy = C, .M = n, .N = C,
-                     .K = C };
+                     .K = C, .precise = 1 };
 
     if (!(planes = kl_vae_take(s, d, n * C)) || !(tok = kl_vae_take(s, d, n * C)))
         return KLING_ERROR_OUT_OF_MEMORY;

@@ -14,6 +14,8 @@ KlConvDesc kl_vae_conv_desc(const KlVaeStage *st, int j, int R, int W)
         .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad, .R = R, .W = W,
     };
 
+    /* both of a residual block, and all of a head, follow a norm */
+    desc.operand = st->kind == KL_VAE_HEAD || (st->kind == KL_VAE_RES && j < 2);
     if (j == 0 && (st->kind == KL_VAE_UP || st->kind == KL_VAE_UP_TIME))
         desc.up2 = 1;
     if (j == 0 && (st->kind == KL_VAE_DOWN || st->kind == KL_VAE_DOWN_TIME)) {

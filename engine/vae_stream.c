@@ -12,6 +12,7 @@
  * 2.1 decoder at 480x832: 3.99e9 bytes at most, of which 3.5e9 are pasts;
  * at 256x256 0.65e9.
  */
+#include "bind.h"
 #include "vae_internal.h"
 
 #include <math.h>
@@ -57,60 +58,6 @@ static void half_release(KlVaeHalf *h)
     if (!--h->users)
         unpack(h);
     pthread_mutex_unlock(&h->lock);
-}
-
-/* -- the pool -- */
-
-/* What no stage owns returns to the system. */
-static void pool_trim(KlVaeStream *s)
-{
-    int n = 0;
-
-    for (int i = 0; i < s->pool_n; i++)
-        if (s->pool[i].used) {
-            s->pool[n++] = s->pool[i];
-        } else {
-            s->k->mem_free(s->ex, s->pool[i].p);
-            s->pool_bytes -= s->pool[i].bytes;
-        }
-    s->pool_n = n;
-}
-
-float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats)
-{
-    size_t bytes = (size_t)floats * sizeof(float);
-    KlVaeBuffer *b = s->pool;
-
-    for (int i = 0; i < s->pool_n; i++)
-        if (!b[i].used && b[i].bytes == bytes) {
-            b[i].used = true;
-            return b[i].p;
-        }
-    /* Levels take turns: what lies idle has another level's size and would only be wanted after this one is through.
-     * Making it anew costs a few percent of a convolution. */
-    pool_trim(s);
-    if (s->pool_n == s->pool_cap) {
-        kl_fail(d, KLING_ERROR_INTERNAL, "the VAE holds more than %d pictures", s->pool_cap);
-        return NULL;
-    }
-    b += s->pool_n;
-    if (!(b->p = s->k->mem_alloc(s->ex, bytes))) {
-        kl_fail_memory(d, "a picture inside the VAE", bytes);
-        return NULL;
-    }
-    b->bytes = bytes;
-    b->used = true;
-    s->pool_n++;
-    s->pool_bytes += bytes;
-    s->pool_peak = KL_MAX(s->pool_peak, s->pool_bytes);
-    return b->p;
-}
-
-void kl_vae_give(KlVaeStream *s, const float *p)
-{
-    for (int i = 0; p && i < s->pool_n; i++)
-        if (s->pool[i].p == p)
-            s->pool[i].used = false;
 }
 
 /* -- opening -- */
@@ -205,7 +152,7 @@ void kl_vae_stream_close(KlVaeStream *s)
 static int conv_one(KlVaeStream *s, KlDiag *d, const KlConv *conv, const float *x, float *out, const float *residual)
 {
     const float *src[1] = { x };
-    int ret = kl_check_cancel(d);
+    int ret = kl_pace(d, s->k, s->ex);
 
     if (ret >= 0)
         s->k->conv(s->ex, conv, out, src, residual);
@@ -217,7 +164,7 @@ static int conv_past(KlVaeStream *s, KlDiag *d, const KlConv *conv, float *const
                      const float *residual)
 {
     const float *src[3] = { past[0], past[1], x };
-    int ret = kl_check_cancel(d);
+    int ret = kl_pace(d, s->k, s->ex);
 
     if (ret >= 0)
         s->k->conv(s->ex, conv, out, src, residual);
@@ -246,6 +193,20 @@ static int run_causal(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep
     return 0;
 }
 
+/* *x normalised for a convolution, in its place. */
+static int norm_for_conv(KlVaeStream *s, KlDiag *d, int64_t pixels, int channels, const float *gamma, float **x)
+{
+    float *y = kl_vae_take_operand(s, d, *x, pixels, channels);
+
+    if (!y)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    s->k->pixel_norm(s->ex, y, *x, pixels, channels, gamma, KL_ACT_SILU, 1);
+    if (y != *x)
+        kl_vae_give(s, *x);
+    *x = y;
+    return 0;
+}
+
 static int run_head(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *step, float **x)
 {
     int64_t pixels = (int64_t)step->R * step->W;
@@ -254,8 +215,8 @@ static int run_head(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *
 
     if (!out)
         return KLING_ERROR_OUT_OF_MEMORY;
-    s->k->pixel_norm(s->ex, *x, *x, pixels, st->in, st->gamma[0], KL_ACT_SILU);
-    if ((ret = conv_one(s, d, step->c[0].conv, *x, out, sum[0])) < 0)
+    if ((ret = norm_for_conv(s, d, pixels, st->in, st->gamma[0], x)) < 0 ||
+        (ret = conv_one(s, d, step->c[0].conv, *x, out, sum[0])) < 0)
         return ret;
     kl_vae_give(s, sum[0]);
     sum[0] = sum[1];
@@ -277,27 +238,28 @@ static int run_res(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *s
 {
     int64_t pixels = (int64_t)step->R * step->W;
     bool shortcut = st->conv[2].w.data;
-    float *h = *x, *a = *x, *b, *fresh;
+    float *h = *x, *a, *b;
     int ret;
 
-    /* One of two becomes a fresh picture: the residual through its shortcut, or the normalised input. */
-    if (!(fresh = kl_vae_take(s, d, pixels * st->out)))
-        return KLING_ERROR_OUT_OF_MEMORY;
+    /* The residual: the input, or what a shortcut makes of it. */
     if (shortcut) {
-        h = fresh;
+        if (!(h = kl_vae_take(s, d, pixels * st->out)))
+            return KLING_ERROR_OUT_OF_MEMORY;
         if ((ret = conv_one(s, d, step->c[2].conv, *x, h, NULL)) < 0)
             return ret;
-    } else {
-        a = fresh;
     }
-    s->k->pixel_norm(s->ex, a, *x, pixels, st->in, st->gamma[0], KL_ACT_SILU);
+    if (!(a = kl_vae_take_operand(s, d, shortcut ? *x : NULL, pixels, st->in)))
+        return KLING_ERROR_OUT_OF_MEMORY;
+    s->k->pixel_norm(s->ex, a, *x, pixels, st->in, st->gamma[0], KL_ACT_SILU, 1);
+    if (shortcut && a != *x)
+        kl_vae_give(s, *x);
     if (!(b = kl_vae_take(s, d, pixels * st->out)))
         return KLING_ERROR_OUT_OF_MEMORY;
     if ((ret = conv_past(s, d, step->c[0].conv, step->c[0].past, a, b, NULL)) < 0)
         return ret;
     remember(s, &step->c[0], a);
-    s->k->pixel_norm(s->ex, b, b, pixels, st->out, st->gamma[1], KL_ACT_SILU);
-    if ((ret = conv_past(s, d, step->c[1].conv, step->c[1].past, b, h, h)) < 0)
+    if ((ret = norm_for_conv(s, d, pixels, st->out, st->gamma[1], &b)) < 0 ||
+        (ret = conv_past(s, d, step->c[1].conv, step->c[1].past, b, h, h)) < 0)
         return ret;
     remember(s, &step->c[1], b);
     *x = h;
@@ -307,23 +269,27 @@ static int run_res(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, KlVaeStep *s
 static int run_attn(KlVaeStream *s, KlDiag *d, const KlVaeStage *st, const KlVaeStep *step, float *x)
 {
     int64_t n = (int64_t)step->R * step->W, C = st->in, ld = 3 * C;
-    float *qkv = kl_vae_take(s, d, n * ld), *h = qkv ? kl_vae_take(s, d, n * C) : NULL;
-    KlLinear in = { .x = h, .ldx = C, .w = st->qkv, .bias = st->qkv_bias, .y = qkv, .ldy = ld, .M = n, .N = ld,
-                    .K = C };
+    const int operand = st->qkv.dtype != KL_I8;
+    float *qkv = kl_vae_take(s, d, n * ld), *h = NULL;
+    KlLinear in = { .ldx = C, .w = st->qkv, .bias = st->qkv_bias, .y = qkv, .ldy = ld, .M = n, .N = ld,
+                    .K = C, .x_operand = operand };
     KlLinear out = { .x = qkv, .ldx = ld, .w = st->proj, .bias = st->proj_bias, .y = x, .ldy = C, .M = n, .N = C,
                      .K = C, .residual = x, .group_rows = 1 };
     KlAttention att = { .q = qkv, .ldq = ld, .k = qkv + C, .ldk = ld, .v = qkv + 2 * C, .ldv = ld, .out = qkv,
                         .ldo = ld, .Sq = n, .Sk = n, .H = 1, .E = st->in, .scale = (float)(1 / sqrt((double)C)) };
-    int ret = kl_check_cancel(d);
+    int ret = kl_pace(d, s->k, s->ex);
 
-    if (!h)
-        return KLING_ERROR_OUT_OF_MEMORY;
     if (ret < 0)
         return ret;
-    s->k->pixel_norm(s->ex, h, x, n, st->in, st->gamma[0], KL_ACT_NONE);
+    if (qkv)
+        h = operand ? kl_vae_take_operand(s, d, NULL, n, st->in) : kl_vae_take(s, d, n * C);
+    if (!h)
+        return KLING_ERROR_OUT_OF_MEMORY;
+    s->k->pixel_norm(s->ex, h, x, n, st->in, st->gamma[0], KL_ACT_NONE, operand);
+    in.x = h;
     s->k->linear(s->ex, &in);
     kl_vae_give(s, h);
-    if ((ret = kl_check_cancel(d)) < 0)
+    if ((ret = kl_pace(d, s->k, s->ex)) < 0)
         return ret;
     s->k->attention(s->ex, &att);
     s->k->linear(s->ex, &out);

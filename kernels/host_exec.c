@@ -293,6 +293,18 @@ static int host_mem_download(KlExec *ex, void *host, const void *src, size_t byt
     return 0;
 }
 
+static int64_t host_mem_read(KlExec *ex, void *host, const void *src, size_t bytes)
+{
+    host_mem_download(ex, host, src, bytes);
+    return 1;
+}
+
+static int host_mem_read_wait(KlExec *ex, int64_t ticket)
+{
+    (void)ex, (void)ticket;
+    return 0;
+}
+
 static void host_mem_copy(KlExec *ex, void *dst, const void *src, size_t bytes)
 {
     (void)ex;
@@ -311,6 +323,34 @@ static const char *host_exec_error(const KlExec *ex)
 {
     (void)ex;
     return "";
+}
+
+static void host_exec_pace(KlExec *ex)
+{
+    (void)ex;
+}
+
+static int host_replay_begin(KlExec *ex, KlReplay **r)
+{
+    (void)ex, (void)r;
+    return 0;
+}
+
+static int host_replay_end(KlExec *ex, KlReplay *r, int whole)
+{
+    (void)ex, (void)r, (void)whole;
+    return 0;
+}
+
+static void host_replay_forget(KlExec *ex, KlReplay **r)
+{
+    (void)ex, (void)r;
+}
+
+static size_t host_operand_bytes(const KlExec *ex, int64_t S, int64_t D)
+{
+    (void)ex;
+    return (size_t)S * (size_t)D * sizeof(float);
 }
 
 /* -- weights and vectors are used where they lie -- */
@@ -365,11 +405,20 @@ void kl_kernels_init_host(KlKernels *k)
     k->exec_destroy = host_exec_destroy;
     k->exec_sync    = host_exec_sync;
     k->exec_reserve = host_exec_reserve;
+    k->exec_pace    = host_exec_pace;
+    k->replay_begin = host_replay_begin;
+    k->replay_end   = host_replay_end;
+    k->replay_forget = host_replay_forget;
+    k->operand_bytes = host_operand_bytes;
     k->mem_available = kl_host_mem_available;
     k->mem_alloc    = host_mem_alloc;
     k->mem_free     = host_mem_free;
     k->mem_upload   = host_mem_upload;
     k->mem_download = host_mem_download;
+    k->mem_host_alloc = host_mem_alloc;
+    k->mem_host_free = host_mem_free;
+    k->mem_read     = host_mem_read;
+    k->mem_read_wait = host_mem_read_wait;
     k->mem_copy     = host_mem_copy;
     k->mem_zero     = host_mem_zero;
 }

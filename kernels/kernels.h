@@ -27,11 +27,17 @@
  * bound with vector_bind(). What an op takes from host memory says so. Unless
  * a contract says "in place", outputs do not overlap inputs.
  *
+ * Operands. What is made only to be multiplied may be made as an operand: rows
+ * in the form in which the table multiplies them, operand_bytes() in all. An
+ * operand is dense and opaque; the ops that make one and those that take one
+ * are told so, and give what they would have given without the detour. On a
+ * host it is plain f32 and nothing differs.
+ *
  * Errors. Ops validate nothing: the engine validates once at its wall. They
  * return void and cannot fail on a host; a device's failure stays with the
- * executor: exec_sync() and mem_download() return it from then on, and
- * exec_error() names the call. Only exec_*, mem_*, *_bind and conv_create
- * return an error.
+ * executor: exec_sync(), mem_download() and mem_read*() return it from then
+ * on, and exec_error() names the call. Only exec_*, mem_*, *_bind and
+ * conv_create return an error.
  *
  * Determinism. For one table and one build, results do not depend on the
  * number of threads: work is cut into tiles by shape alone, and no reduction
@@ -41,6 +47,7 @@
 #ifndef KL_KERNELS_H
 #define KL_KERNELS_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -128,8 +135,8 @@ typedef struct KlExec KlExec;
  *  qx and sx, and x w^T is  sx[m] * sw[n] * sum_k qx[m,k] * w[n,k]  with sw the weight's scale (or 1), the sum exact.
  *  A row with a NaN or an infinity gives NaN in all of its N outputs (before gate and residual). */
 typedef struct KlLinear {
-    const float *x;   int64_t ldx;      /* ldx >= K */
-    KlWeight     w;                     /* [N,K] */
+    const float *x;   int64_t ldx;      /* ldx >= K; K of an operand */
+    KlWeight     w;                     /* [N,K]; not int8 when x is an operand */
     const float *bias;                  /* [N] or NULL */
     float       *y;   int64_t ldy;      /* ldy >= N */
     int64_t M, N, K;
@@ -139,7 +146,14 @@ typedef struct KlLinear {
                                            only with residual */
     int64_t ldgate;                     /* between groups, in elements */
     int64_t group_rows;                 /* >= 1 when gate is given */
+    int x_operand, y_operand;           /* of width K, of width N (ldy is N, and no residual) */
+    int precise;                        /* 1: for what is small and steers the rest. With KL_PREC_AUTO, too, x and w
+                                           keep f32 where M is at most KL_PRECISE_ROWS or N*K at most KL_PRECISE_WEIGHTS
+                                           (not so of int8 weights); no operands */
 } KlLinear;
+
+#define KL_PRECISE_ROWS 64
+#define KL_PRECISE_WEIGHTS ((int64_t)1 << 21)
 
 /** out[Sq,H,E] = softmax(scale * q k^T + key_bias + rel_bias) v, softmax in f32 or better,
  *  the Sq x Sk scores never in memory as a whole. */
@@ -153,6 +167,8 @@ typedef struct KlAttention {
     float scale;
     const float *key_bias;              /* [Sk] added to every score of that key, or NULL; -INFINITY masks */
     const float *rel_bias;              /* [H, Sq+Sk-1]: score (i,j) gets rel_bias[h][j - i + Sq - 1]; or NULL */
+    int operand;                        /* out is one, of width H*E (ldo is that); where operand_bytes() are fewer
+                                           than those of floats it may lie anywhere in q, k and v, else apart */
 } KlAttention;
 
 /** y = norm(x) [* weight + bias] [* (1 + scale) + shift], in that order, statistics in double or
@@ -165,6 +181,7 @@ typedef struct KlNorm {
     const float *weight, *bias;         /* [D] or NULL */
     const float *scale, *shift;         /* [groups,D] with stride ldmod, or NULL; token s uses group s / group_rows */
     int64_t ldmod, group_rows;          /* group_rows >= 1 when scale is given */
+    int operand;                        /* y is one: ldy is D, and it is not x */
 } KlNorm;
 
 /* Convolution of causal video: one output picture from kt input pictures. */
@@ -177,6 +194,7 @@ typedef struct KlConvDesc {
     int up2;                            /* 1: the input is first doubled by nearest neighbour in both directions
                                            (R and W of the input are those before doubling) */
     int R, W;                           /* input picture */
+    int operand;                        /* 1: input pictures are operands of R*W rows of ic */
 } KlConvDesc;
 
 /** Blocks of f x f pixels, in T pictures, against channels (pixel shuffle). Of fine[R*f,W*f,C] and coarse[R,W,D], D
@@ -192,6 +210,31 @@ typedef struct KlShuffle {
     int by_columns;                     /* 1: i and j change places in v */
     int add;                            /* shuffle_down: 1 adds to y */
 } KlShuffle;
+
+/** A part of a picture as samples: rows row0.. and columns col0.. of x[R,W,C], whose first three channels are R, G, B.
+ *  With v = clamp(x*0.5 + 0.5, 0, 1) a sample is v (a NaN stays), or kl_sample(v, bits). */
+typedef struct KlPixels {
+    const float *x;
+    int W, C;                           /* of x; C >= 3 */
+    int row0, col0, rows, cols;         /* inside of x */
+    int bits;                           /* 32: float; 1..8: uint8_t; 9..16: uint16_t */
+    int packed;                         /* 0: out[3,rows,cols]; 1: out[rows,cols,3] */
+    void *out;                          /* kl_pixels_bytes() */
+} KlPixels;
+
+static inline size_t kl_sample_bytes(int bits) { return bits > 16 ? 4 : bits > 8 ? 2 : 1; }
+
+static inline size_t kl_pixels_bytes(int rows, int cols, int bits)
+{
+    return 3 * (size_t)rows * (size_t)cols * kl_sample_bytes(bits);
+}
+
+/** v in [0,1], what is beyond clipped, as an integer of 1..16 bits: to the nearest, ties to even, a NaN to 0. */
+static inline unsigned kl_sample(float v, int bits)
+{
+    v = v > 0 ? v : 0;
+    return (unsigned)lrintf((v < 1 ? v : 1) * (float)((1u << bits) - 1));
+}
 
 static inline int kl_conv_out(int in, int up2, int k, int stride, int pad)
 {
@@ -216,6 +259,9 @@ typedef struct KlExecParams {
     void *opaque;
 } KlExecParams;
 
+/* Ops that come again and again with the same arguments. */
+typedef struct KlReplay KlReplay;
+
 /* Bytes of bound weights. All 0 on a host, which uses them where they lie. */
 typedef struct KlWeightStats {
     int64_t bound;                      /* in all */
@@ -228,6 +274,8 @@ typedef struct KlKernels KlKernels;
 struct KlKernels {
     char name[64];                      /* "ref", "cpu (avx2)", "cuda:0 (NVIDIA H200)", ... */
     void *state;                        /* the table's own; NULL on a host */
+    int ahead;                          /* pieces of work that are worth enqueueing before the first one's result is
+                                           waited for; 0 on a host, where an op is done when it returns */
 
     /** Frees what the table itself holds; everything made with it must be gone. Copies of a table share one state:
      *  close one of them. */
@@ -240,6 +288,9 @@ struct KlKernels {
                                                            from mem_alloc must have been freed */
     int  (*exec_sync)(KlExec *ex);                      /* waits; negative when the device failed */
     const char *(*exec_error)(const KlExec *ex);        /* the first failure's sentence, "" if none */
+    /** Between pieces of work such as a transformer's block: waits while the device is far behind (some tenths of a
+     *  second), so that a job that is cancelled ends soon and progress tells the truth. Nothing on a host. */
+    void (*exec_pace)(KlExec *ex);
     /** Scratch for the ops of this executor; grows only. Call before ops with the largest of their
      *  *_scratch figures. Negative when out of memory, the old scratch then stays. */
     int  (*exec_reserve)(KlExec *ex, size_t bytes);
@@ -249,8 +300,32 @@ struct KlKernels {
     void (*mem_free)(KlExec *ex, void *p);              /* NULL-safe */
     int  (*mem_upload)(KlExec *ex, void *dst, const void *host, size_t bytes);   /* host may be reused on return */
     int  (*mem_download)(KlExec *ex, void *host, const void *src, size_t bytes); /* done on return */
+    /** Host memory for mem_read: page-locked where there is a device. NULL when out of memory. Free it after the reads
+     *  into it, before the executor. */
+    void *(*mem_host_alloc)(KlExec *ex, size_t bytes);
+    void (*mem_host_free)(KlExec *ex, void *host);      /* NULL-safe */
+    /** Begins to read what the ops until now have made, beside those that follow. host, from mem_host_alloc, and src
+     *  stay as they are until mem_read_wait() or exec_sync(). Returns a ticket, above 0, or negative. */
+    int64_t (*mem_read)(KlExec *ex, void *host, const void *src, size_t bytes);
+    /** Waits until the read of that ticket, and every one before it, is done. Negative when the device failed. */
+    int  (*mem_read_wait)(KlExec *ex, int64_t ticket);
     void (*mem_copy)(KlExec *ex, void *dst, const void *src, size_t bytes);      /* in order with the ops */
     void (*mem_zero)(KlExec *ex, void *dst, size_t bytes);
+
+    /* -- work that comes again: fewer launches on a device; on a host it is just done -- */
+    /** Around ops, exec_pace(), and nothing else, that are the same each time: pointers (to memory of this executor and
+     *  bound weights, which stays), shapes and scalars, until replay_forget(). *r is NULL the first time.
+     *
+     *      do {
+     *          if (k->replay_begin(ex, &r))
+     *              break;                          // true: they have been enqueued
+     *          whole = ...;                        // the ops; false when they were cut short
+     *      } while (k->replay_end(ex, r, whole));  // true: they must be issued once more
+     */
+    int  (*replay_begin)(KlExec *ex, KlReplay **r);
+    int  (*replay_end)(KlExec *ex, KlReplay *r, int whole);
+    void (*replay_forget)(KlExec *ex, KlReplay **r);    /* before any of it changes, and before the executor goes;
+                                                           *r becomes NULL; NULL is allowed */
 
     /* -- what lives as long as a model: any thread, no executor; may fail -- */
     /** Makes w[N,K] usable by the ops of this table; w->data and w->scale become the table's own. The host's must stay
@@ -263,6 +338,9 @@ struct KlKernels {
      *  Negative when out of memory, *v is then as it was. */
     int  (*vector_bind)(const KlKernels *k, float **v, int64_t n);
     void (*vector_release)(const KlKernels *k, float **v);      /* *v becomes NULL; NULL is allowed */
+
+    /** Bytes of an operand of S rows of D. An op may make one in place where they are those of S*D floats. */
+    size_t (*operand_bytes)(const KlExec *ex, int64_t S, int64_t D);
 
     /* -- scratch needs, in bytes, for one call -- */
     size_t (*linear_scratch)(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w);
@@ -319,15 +397,14 @@ struct KlKernels {
      *  [R,W,IC]; a NULL src is a picture of zeros. residual NULL or may be out. */
     void (*conv)(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual);
     /** y[R*W,C] = act(x / max(||x||_2, 1e-12) * sqrt(C) * gamma[C]) over the channels of each pixel
-     *  (torch's F.normalize), in place allowed. */
+     *  (torch's F.normalize), in place allowed; operand: y is one. */
     void (*pixel_norm)(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
-                       KlActivation act);
+                       KlActivation act, int operand);
     /** y (coarse) = [y +] 1/g times the sum of x's (fine) samples of each channel; called for every t, the mean. */
     void (*shuffle_down)(KlExec *ex, const KlShuffle *p);
     /** y (fine), each sample = its channel of x (coarse). Moves only: exact. */
     void (*shuffle_up)(KlExec *ex, const KlShuffle *p);
-    /** rgb[3,R,W] planes of stride ld floats in [0,1]: clamp(x*0.5 + 0.5), x[R,W,C>=3] of pixel stride C. */
-    void (*to_rgb)(KlExec *ex, float *const rgb[3], int64_t ld, const float *x, int R, int W, int C);
+    void (*to_pixels)(KlExec *ex, const KlPixels *p);
 };
 
 /* CPU instruction sets that a table may use. */

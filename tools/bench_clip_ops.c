@@ -170,7 +170,7 @@ static void run_pixel_norm(void *opaque, int set)
 {
     Rows *r = opaque;
 
-    r->b->k.pixel_norm(r->b->ex, r->y, r->x[set], r->S, (int)r->D, r->mod, KL_ACT_SILU);
+    r->b->k.pixel_norm(r->b->ex, r->y, r->x[set], r->S, (int)r->D, r->mod, KL_ACT_SILU, 0);
 }
 
 static void clip_rows(const Bench *b, const char *op, BenchFn fn, int64_t S, int64_t D, int H)

@@ -64,9 +64,9 @@ static void op_conv(KlExec *ex, const KlConv *c, float *out, const float *const 
 }
 
 static void op_pixel_norm(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
-                          KlActivation act)
+                          KlActivation act, int operand)
 {
-    TIMED(OP_PIXEL_NORM, real.pixel_norm(ex, y, x, pixels, C, gamma, act));
+    TIMED(OP_PIXEL_NORM, real.pixel_norm(ex, y, x, pixels, C, gamma, act, operand));
 }
 
 void bench_wrap_ops(KlKernels *k)
@@ -224,11 +224,11 @@ static void bench_shuffle(Bench *b, int up, const KlShuffle *shape)
 void bench_single_ops(Bench *b)
 {
     static const KlConvDesc conv[] = {
-        { 16, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 32, 32 },   { 384, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 32, 32 },
-        { 384, 768, 3, 1, 1, 1, 0, 0, 0, 0, 0, 32, 32 },  { 384, 192, 1, 3, 3, 1, 1, 1, 1, 1, 1, 32, 32 },
-        { 192, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 64, 64 },  { 192, 192, 3, 3, 3, 1, 1, 1, 1, 1, 0, 128, 128 },
-        { 192, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 128, 128 }, { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256 },
-        { 96, 3, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256 },   { 96, 96, 1, 3, 3, 2, 0, 0, 1, 1, 0, 256, 256 },
+        { 16, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 32, 32, 0 },   { 384, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 32, 32, 0 },
+        { 384, 768, 3, 1, 1, 1, 0, 0, 0, 0, 0, 32, 32, 0 },  { 384, 192, 1, 3, 3, 1, 1, 1, 1, 1, 1, 32, 32, 0 },
+        { 192, 384, 3, 3, 3, 1, 1, 1, 1, 1, 0, 64, 64, 0 },  { 192, 192, 3, 3, 3, 1, 1, 1, 1, 1, 0, 128, 128, 0 },
+        { 192, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 128, 128, 0 }, { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256, 0 },
+        { 96, 3, 3, 3, 3, 1, 1, 1, 1, 1, 0, 256, 256, 0 },   { 96, 96, 1, 3, 3, 2, 0, 0, 1, 1, 0, 256, 256, 0 },
     };
     static const KlShuffle shuffle[] = {        /* three ways up, two down */
         { .R = 32, .W = 32, .C = 1024, .D = 1024, .f = 2, .T = 2 },

@@ -3,11 +3,11 @@
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "libavutil/imgutils.h"
 #include "libavutil/pixdesc.h"
 
 #include "frame_out.h"
@@ -18,40 +18,15 @@ const enum AVPixelFormat ff_kling_pix_fmts[] = {
     AV_PIX_FMT_RGB24, AV_PIX_FMT_NONE
 };
 
-static inline int quantize(float v, float max)
+enum KlingFormat ff_kling_frame_format(enum AVPixelFormat format)
 {
-    v = v > 0 ? v : 0;                  /* also NaN */
-    return lrintf((v < 1 ? v : 1) * max);
-}
-
-static void fill_row_8(uint8_t *dst, int step, const float *src, int width_px)
-{
-    for (int x = 0; x < width_px; x++)
-        dst[x * step] = quantize(src[x], 255);
-}
-
-static void fill_row_16(uint16_t *dst, const float *src, int width_px, float max)
-{
-    for (int x = 0; x < width_px; x++)
-        dst[x] = quantize(src[x], max);
-}
-
-/* One channel, c = 0, 1, 2 for R, G, B. */
-static void fill_channel(AVFrame *dst, const KlingFrame *src, int c, const AVPixFmtDescriptor *desc)
-{
-    const AVComponentDescriptor *comp = &desc->comp[c];
-    const float max = (float)((INT64_C(1) << comp->depth) - 1);   /* not used by gbrpf32 */
-
-    for (int y = 0; y < dst->height; y++) {
-        uint8_t *row = dst->data[comp->plane] + (ptrdiff_t)y * dst->linesize[comp->plane] + comp->offset;
-        const float *from = src->data[c] + y * src->stride;
-
-        if (desc->flags & AV_PIX_FMT_FLAG_FLOAT)
-            memcpy(row, from, dst->width * sizeof(*from));
-        else if (comp->depth > 8)
-            fill_row_16((uint16_t *)row, from, dst->width, max);
-        else
-            fill_row_8(row, comp->step, from, dst->width);
+    switch (format) {
+    case AV_PIX_FMT_GBRP:   return KLING_FORMAT_U8;
+    case AV_PIX_FMT_GBRP10: return KLING_FORMAT_U10;
+    case AV_PIX_FMT_GBRP12: return KLING_FORMAT_U12;
+    case AV_PIX_FMT_GBRP16: return KLING_FORMAT_U16;
+    case AV_PIX_FMT_RGB24:  return KLING_FORMAT_RGB24;
+    default:                return KLING_FORMAT_F32;
     }
 }
 
@@ -59,8 +34,14 @@ void ff_kling_frame_fill(AVFrame *dst, const KlingFrame *src)
 {
     const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(dst->format);
 
-    for (int c = 0; c < 3; c++)
-        fill_channel(dst, src, c, desc);
+    for (int c = 0; c < 3; c++) {
+        const int plane = desc->comp[c].plane;
+        const size_t bytes = av_image_get_linesize(dst->format, dst->width, plane);
+        const uint8_t *from = src->plane[c];
+
+        for (int y = 0; from && y < dst->height; y++)
+            memcpy(dst->data[plane] + (ptrdiff_t)y * dst->linesize[plane], from + y * src->linesize, bytes);
+    }
     dst->colorspace      = AVCOL_SPC_RGB;
     dst->color_range     = AVCOL_RANGE_JPEG;
     dst->color_primaries = AVCOL_PRI_BT709;

@@ -1,5 +1,5 @@
 /*
- * From the engine's pictures to AVFrames: sample formats, rounding, colour tags.
+ * From the engine's pictures to AVFrames: sample formats, colour tags.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -14,8 +14,10 @@
 /** The pixel formats that ff_kling_frame_fill() writes, the preferred one first; ends with AV_PIX_FMT_NONE. */
 extern const enum AVPixelFormat ff_kling_pix_fmts[];
 
-/** Writes src into the buffers of dst, which has src's size and one of ff_kling_pix_fmts: values are clipped to
- *  [0, 1] and rounded to the nearest code, without dither; NaN becomes 0. gbrpf32 is written as it is.
+/** What to ask a job for so that its pictures have the samples of one of them. */
+enum KlingFormat ff_kling_frame_format(enum AVPixelFormat format);
+
+/** Copies src, of ff_kling_frame_format(dst->format), into the buffers of dst, which has src's size.
  *  Sets the colour properties: RGB, full range, BT.709 primaries, sRGB transfer. */
 void ff_kling_frame_fill(AVFrame *dst, const KlingFrame *src);
 

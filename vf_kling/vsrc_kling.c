@@ -72,8 +72,10 @@ static int config_props(AVFilterLink *outlink)
     if ((ret = count_frames(ctx, info)) < 0)
         return ret;
     s->nb_frames = ret;
-    if ((ret = ff_kling_clip_params(ctx, &p, c->width_px, c->height_px, s->nb_frames)) < 0 ||
-        (ret = ff_kling_clip_begin(ctx, &p)) < 0)
+    if ((ret = ff_kling_clip_params(ctx, &p, c->width_px, c->height_px, s->nb_frames)) < 0)
+        return ret;
+    p.format = ff_kling_frame_format(outlink->format);
+    if ((ret = ff_kling_clip_begin(ctx, &p)) < 0)
         return ret;
     s->next_pts = 0;
 
@@ -111,12 +113,12 @@ static int send_frame(AVFilterLink *outlink, const KlingFrame *f)
  * black frame. */
 static int send_black(AVFilterLink *outlink)
 {
-    float *row = av_calloc(outlink->w, sizeof(*row));
+    float *row = av_calloc(outlink->w, sizeof(*row));     /* a line of zeros in any format */
     int ret;
 
     if (!row)
         return AVERROR(ENOMEM);
-    ret = send_frame(outlink, &(KlingFrame){ .data = { row, row, row }, .width_px = outlink->w,
+    ret = send_frame(outlink, &(KlingFrame){ .plane = { row, row, row }, .width_px = outlink->w,
                                              .height_px = outlink->h });
     av_free(row);
     return ret;

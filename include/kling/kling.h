@@ -52,7 +52,7 @@ extern "C" {
 #endif
 
 #define KLING_VERSION_MAJOR 0
-#define KLING_VERSION_MINOR 2
+#define KLING_VERSION_MINOR 3
 #define KLING_VERSION_PATCH 0
 #define KLING_VERSION_INT \
     (KLING_VERSION_MAJOR << 16 | KLING_VERSION_MINOR << 8 | KLING_VERSION_PATCH)
@@ -109,6 +109,16 @@ enum KlingPrecision {
                                             token; all else as by auto. What the file does not have in int8 is made
                                             once for all jobs of a model that ask for it, in memory: a byte for each
                                             parameter. Of two experts both are kept where memory allows */
+};
+
+/* What the samples of a given picture are: R, G, B, full range, 0 to 2^bits - 1 or 0 to 1. */
+enum KlingFormat {
+    KLING_FORMAT_F32 = 0,                /* three planes of float */
+    KLING_FORMAT_U8,                     /* three planes of uint8_t */
+    KLING_FORMAT_U10,                    /* three planes of uint16_t, of which 10 bits are used; U12, U16 likewise */
+    KLING_FORMAT_U12,
+    KLING_FORMAT_U16,
+    KLING_FORMAT_RGB24,                  /* one plane of uint8_t, R, G, B in turns */
 };
 
 /* KlingParams.flags */
@@ -232,6 +242,8 @@ typedef struct KlingParams {
                                             generator that starts at it */
     int threads;                         /* 0: one per core */
     enum KlingPrecision precision;
+    enum KlingFormat format;             /* of the pictures that the job gives; rounded where they are made, so that on
+                                            a GPU no more than these samples are copied out */
     unsigned flags;                      /* KLING_FLAG_* */
     /* What the clip goes on from and arrives at: pictures of width_px x height_px at the model's frame rate, in order
      * of time, copied by kling_job_create(). The new pictures come right after lead[nb_lead - 1] and right before
@@ -251,15 +263,19 @@ typedef struct KlingParams {
     void *log_opaque;
 } KlingParams;
 
-/** One decoded picture: planar f32 R, G, B in [0, 1], full range, as the model made it (BT.709
- *  primaries and sRGB-like transfer by training data's nature). */
+/** One decoded picture, full range, as the model made it (BT.709 primaries and sRGB-like transfer by training data's
+ *  nature). Of a lead or trail only data, stride, width_px and height_px are read. */
 struct KlingFrame {
-    const float *data[3];                /* R, G, B: height_px rows of stride floats */
+    const float *data[3];                /* KLING_FORMAT_F32: R, G, B in [0, 1], height_px rows of stride floats; given
+                                            in another format: NULL */
     ptrdiff_t stride;                    /* in floats */
     int width_px, height_px;
     int index;                           /* 0, 1, 2, ... of all that are given */
-    double step_ms;                      /* mean milliseconds per denoising step of this clip; not read of a lead or
-                                            trail, nor is index */
+    double step_ms;                      /* mean milliseconds per denoising step of this clip */
+    const void *plane[3];                /* samples of KlingParams.format, whichever it is: R, G, B; or all in the
+                                            first, the others NULL. A value is rounded to the nearest, ties to even; a
+                                            NaN is 0, but of floats */
+    ptrdiff_t linesize;                  /* in bytes */
 };
 
 /** Return 0 to go on, anything else to stop with KLING_ERROR_CANCELLED. */

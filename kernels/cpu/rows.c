@@ -1,6 +1,6 @@
 /*
- * The ops over rows and elements of the tuned table. Patches and to_rgb stay
- * ref's: they run once per step or frame and take no time worth having.
+ * The ops over rows and elements of the tuned table. Patches and to_pixels
+ * stay ref's: they run once per step or frame and take no time worth having.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

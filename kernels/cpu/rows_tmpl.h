@@ -231,10 +231,11 @@ static void pixel_norm_tile(void *arg, int64_t tile, int worker)
 }
 
 static void pixel_norm(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
-                       KlActivation act)
+                       KlActivation act, int operand)
 {
     PixelNorm p = { y, x, pixels, C, gamma, act };
 
+    (void)operand;
     kl_parallel(ex, kl_ceil_div(pixels, tile_rows(C)), pixel_norm_tile, &p);
 }
 

@@ -19,6 +19,7 @@
 struct Flash {
     const uint16_t *q, *k, *v;          /* [H][Sq][EP], [H][Sk][EP] */
     float *out;
+    bool half;                          /* out is bf16 */
     int64_t ldo, Sq, Sk;
     int E;
     float scale;                        /* of the scores, times log2(e) */
@@ -227,13 +228,9 @@ flash_kernel(Flash p)
             continue;
 #pragma unroll
         for (int n = 0; n < EP / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                int at = n * 8 + lane % 4 * 2 + e;
-
-                if (at < p.E)
-                    p.out[i * p.ldo + (int64_t)h * p.E + at] = o[n][2 * r + e] / total;
-            }
+            if (n * 8 + lane % 4 * 2 < p.E)
+                kl_store_pair(p.out, p.half, i * p.ldo + (int64_t)h * p.E + n * 8 + lane % 4 * 2, o[n][2 * r] / total,
+                              o[n][2 * r + 1] / total);
     }
 }
 
@@ -276,7 +273,8 @@ bool kl_cuda_attention_mma(KlExec *ex, const KlAttention *a)
 {
     int EP = padded(a->E);
     uint16_t *q = (uint16_t *)ex->scratch, *k = q + a->Sq * a->H * EP, *v = k + a->Sk * a->H * EP;
-    Flash p = { q, k, v, a->out, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias, a->rel_bias };
+    Flash p = { q, k, v, a->out, a->operand != 0, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias,
+                a->rel_bias };
 
     if (!EP || a->H > 65535 || ex->scratch_bytes < kl_cuda_attention_mma_scratch(a->Sq, a->Sk, a->H, a->E))
         return false;

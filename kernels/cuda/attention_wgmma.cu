@@ -28,6 +28,7 @@
 struct Flash {
     const uint16_t *q, *k, *v;
     float *out;
+    bool half;                          /* out is bf16 */
     int64_t ldo, Sq, Sk;
     int E;
     float scale;                        /* of the scores, times log2(e); > 0 */
@@ -200,13 +201,9 @@ template<int EP> static __device__ __forceinline__ void write_out(const Flash &p
             continue;
 #pragma unroll
         for (int n = 0; n < EP / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const int at = n * 8 + lane % 4 * 2 + e;
-
-                if (at < p.E)
-                    p.out[i * p.ldo + (int64_t)blockIdx.y * p.E + at] = o[n][2 * r + e] / total;
-            }
+            if (n * 8 + lane % 4 * 2 < p.E)
+                kl_store_pair(p.out, p.half, i * p.ldo + (int64_t)blockIdx.y * p.E + n * 8 + lane % 4 * 2,
+                              o[n][2 * r] / total, o[n][2 * r + 1] / total);
     }
 }
 
@@ -344,7 +341,8 @@ bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *a)
     const int EP = padded(a->E), BN = tile_keys(EP, a->key_bias != NULL);
     const int64_t q_tiles = kl_ceil_div(a->Sq, BM), tiles = kl_ceil_div(a->Sk, BN);
     uint16_t *q = (uint16_t *)ex->scratch, *k = q + q_tiles * BM * a->H * EP, *v = k + tiles * BN * a->H * EP;
-    const Flash p = { q, k, v, a->out, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias, 1 / a->scale };
+    const Flash p = { q, k, v, a->out, a->operand != 0, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias,
+                      1 / a->scale };
 
     if (!ex->st->wgmma || a->E > 128 || a->H > 65535 || a->rel_bias || !(a->scale > 0) ||
         shared_bytes(EP, BN) > ex->st->prop.sharedMemPerBlockOptin ||

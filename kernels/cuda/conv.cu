@@ -29,6 +29,11 @@ static void conv_weights_destroy(KlConvWeights **pcw)
     if (!cw)
         return;
     cudaSetDevice(cw->st->device);
+    {
+        std::lock_guard<std::mutex> hold(cw->st->lock);
+
+        kl_cuda_settle(cw->st);         /* pictures may still be on their way through them */
+    }
     if (cw->w)
         cudaFreeAsync(cw->w, cw->st->copy);
     if (cw->bias)
@@ -131,7 +136,7 @@ static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlCon
 
 static size_t conv_scratch(const KlConv *c)
 {
-    return c->icp ? kl_cuda_conv_mma_scratch(c) : 0;
+    return c->icp && !c->d.operand ? kl_cuda_conv_mma_scratch(c) : 0;
 }
 
 /* -- in f32: a thread for an output channel, a block for PIXELS pixels of a row -- */

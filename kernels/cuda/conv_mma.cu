@@ -226,7 +226,7 @@ bool kl_cuda_conv_mma(KlExec *ex, const KlConv *c, float *out, const float *cons
     int64_t pixels = (int64_t)c->d.R * c->d.W;
     Implicit a = {};
 
-    if (ex->scratch_bytes < kl_cuda_conv_mma_scratch(c))
+    if (!c->d.operand && ex->scratch_bytes < kl_cuda_conv_mma_scratch(c))
         return false;
     a.d = c->d;
     a.oR = c->oR;
@@ -241,9 +241,10 @@ bool kl_cuda_conv_mma(KlExec *ex, const KlConv *c, float *out, const float *cons
 
         if (!src[t])
             continue;
-        KL_LAUNCH(ex, picture_kernel, dim3(kl_blocks(pixels * (c->icp / 2), THREADS)), dim3(THREADS), 0, to, src[t],
-                  pixels, c->d.ic, c->icp);
-        a.src[a.pictures] = to;
+        if (!c->d.operand)
+            KL_LAUNCH(ex, picture_kernel, dim3(kl_blocks(pixels * (c->icp / 2), THREADS)), dim3(THREADS), 0, to, src[t],
+                      pixels, c->d.ic, c->icp);
+        a.src[a.pictures] = c->d.operand ? (const uint16_t *)src[t] : to;
         a.t[a.pictures++] = t;
     }
     if (c->d.oc <= 32)

@@ -112,6 +112,20 @@ static __device__ __forceinline__ float kl_f32_of_bf16(uint16_t h) { return kl_f
 
 static __device__ __forceinline__ uint16_t kl_bf16(float x) { return (uint16_t)kl_bf16x2(x, 0); }
 
+/** Elements between rows of an operand of width D where products are in bf16: what is behind D is zeros. */
+static __host__ __device__ inline int64_t kl_operand_pitch(int64_t D) { return (D + 31) / 32 * 32; }
+
+/** a and b as elements `at` and at + 1 of floats, or (half) of bf16, where `at` is even. */
+static __device__ __forceinline__ void kl_store_pair(void *out, bool half, int64_t at, float a, float b)
+{
+    if (half) {
+        *(uint32_t *)((uint16_t *)out + at) = kl_bf16x2(a, b);
+    } else {
+        ((float *)out)[at] = a;
+        ((float *)out)[at + 1] = b;
+    }
+}
+
 /** Element i of a weight in f32, exactly. */
 static __device__ __forceinline__ float kl_weight_at(const void *data, KlDType t, int64_t i)
 {

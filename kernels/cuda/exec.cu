@@ -9,6 +9,11 @@ bool kl_cuda_ok(KlExec *ex, cudaError_t e, const char *call)
 {
     if (e == cudaSuccess)
         return true;
+    cudaGetLastError();                 /* or the thread's next launch, be it of another executor, would report it */
+    if (ex->recording) {                /* issued once more, it may go, or fail for good */
+        ex->unfit = true;
+        return false;
+    }
     if (!ex->failed) {
         int n = (int)strcspn(call, "(< ");
 
@@ -25,6 +30,10 @@ void kl_cuda_failed(KlExec *ex, const char *fmt, ...)
 {
     va_list ap;
 
+    if (ex->recording) {
+        ex->unfit = true;
+        return;
+    }
     if (!ex->failed) {
         va_start(ap, fmt);
         vsnprintf(ex->error, sizeof(ex->error), fmt, ap);
@@ -59,6 +68,52 @@ void *kl_cuda_take(KlCudaState *st, size_t bytes, cudaStream_t stream)
     return NULL;
 }
 
+/* Among the state's executors, for those who must wait for all of them. */
+static void list_in(KlExec *ex)
+{
+    std::lock_guard<std::mutex> hold(ex->st->lock);
+
+    if ((ex->next = ex->st->execs))
+        ex->next->prev = ex;
+    ex->st->execs = ex;
+}
+
+static void list_out(KlExec *ex)
+{
+    std::lock_guard<std::mutex> hold(ex->st->lock);
+
+    if (ex->prev)
+        ex->prev->next = ex->next;
+    else if (ex->st->execs == ex)
+        ex->st->execs = ex->next;
+    if (ex->next)
+        ex->next->prev = ex->prev;
+}
+
+static void close_reads(KlExec *ex)
+{
+    if (ex->out) {
+        cudaStreamSynchronize(ex->out);
+        cudaStreamDestroy(ex->out);
+    }
+    if (ex->made)
+        cudaEventDestroy(ex->made);
+    for (int i = 0; i < KL_CUDA_READS; i++)
+        if (ex->read[i])
+            cudaEventDestroy(ex->read[i]);
+}
+
+static void close_room(KlExec *ex)
+{
+    for (int i = 0; i < KL_CUDA_UPLOADS; i++)
+        if (ex->uploaded[i]) {
+            cudaEventSynchronize(ex->uploaded[i]);      /* where waiting for the stream has failed */
+            cudaEventDestroy(ex->uploaded[i]);
+        }
+    if (ex->room)
+        cudaFreeHost(ex->room);
+}
+
 static void exec_destroy(KlExec **pex)
 {
     KlExec *ex = *pex;
@@ -66,9 +121,13 @@ static void exec_destroy(KlExec **pex)
     if (!ex)
         return;
     cudaSetDevice(ex->st->device);
-    if (ex->stream)
-        cudaStreamSynchronize(ex->stream);
+    if (ex->base)
+        cudaStreamSynchronize(ex->base);
+    list_out(ex);
     kl_cuda_gemm_close(ex);
+    close_reads(ex);
+    close_room(ex);
+    kl_cuda_pace_close(ex);
     for (int i = 0; i < 2; i++) {
         if (ex->stage[i])
             cudaFreeHost(ex->stage[i]);
@@ -77,8 +136,10 @@ static void exec_destroy(KlExec **pex)
     }
     if (ex->scratch)
         cudaFreeAsync(ex->scratch, ex->stream);
-    if (ex->stream)
-        cudaStreamDestroy(ex->stream);
+    if (ex->record)
+        cudaStreamDestroy(ex->record);
+    if (ex->base)
+        cudaStreamDestroy(ex->base);
     free(ex);
     *pex = NULL;
 }
@@ -95,12 +156,14 @@ static int exec_create(const KlKernels *k, KlExec **pex, const KlExecParams *p)
     ex->log = p->log;
     ex->log_opaque = p->opaque;
     if (!KL_CUDA(ex, cudaSetDevice(ex->st->device)) ||
-        !KL_CUDA(ex, cudaStreamCreateWithFlags(&ex->stream, cudaStreamNonBlocking)) || !kl_cuda_gemm_open(ex)) {
+        !KL_CUDA(ex, cudaStreamCreateWithFlags(&ex->base, cudaStreamNonBlocking)) || !kl_cuda_gemm_open(ex)) {
         if (p->log)
             p->log(p->opaque, ex->error);
         exec_destroy(&ex);
         return -1;
     }
+    ex->stream = ex->base;
+    list_in(ex);
     *pex = ex;
     return 0;
 }
@@ -109,7 +172,8 @@ static int exec_sync(KlExec *ex)
 {
     if (!kl_cuda_enter(ex))
         return -1;
-    return KL_CUDA(ex, cudaStreamSynchronize(ex->stream)) ? 0 : -1;
+    return KL_CUDA(ex, cudaStreamSynchronize(ex->stream)) &&
+           (!ex->out || KL_CUDA(ex, cudaStreamSynchronize(ex->out))) ? 0 : -1;
 }
 
 static const char *exec_error(const KlExec *ex)
@@ -181,13 +245,43 @@ static int64_t mem_available(const KlKernels *k)
     return kl_cuda_spare(st, (int64_t)left + st->resident);         /* weights yield to activations */
 }
 
+/* Page-locked room for small uploads, so that none of them waits for the device: those of a step must not. */
+static bool open_room(KlExec *ex)
+{
+    for (int i = 0; i < KL_CUDA_UPLOADS; i++)
+        if (!ex->uploaded[i] && !KL_CUDA(ex, cudaEventCreateWithFlags(&ex->uploaded[i], cudaEventDisableTiming)))
+            return false;
+    if (!ex->room && cudaMallocHost(&ex->room, KL_CUDA_UPLOADS * KL_CUDA_UPLOAD) != cudaSuccess) {
+        cudaGetLastError();
+        ex->room = NULL;
+    }
+    return ex->room != NULL;
+}
+
+static bool upload_small(KlExec *ex, void *dst, const void *host, size_t bytes)
+{
+    const int slot = (int)(ex->uploads++ % KL_CUDA_UPLOADS);
+    char *at = (char *)ex->room + (size_t)slot * KL_CUDA_UPLOAD;
+
+    if (ex->uploads > KL_CUDA_UPLOADS && !KL_CUDA(ex, cudaEventSynchronize(ex->uploaded[slot])))
+        return false;
+    memcpy(at, host, bytes);
+    return KL_CUDA(ex, cudaMemcpyAsync(dst, at, bytes, cudaMemcpyHostToDevice, ex->stream)) &&
+           KL_CUDA(ex, cudaEventRecord(ex->uploaded[slot], ex->stream));
+}
+
 static int mem_upload(KlExec *ex, void *dst, const void *host, size_t bytes)
 {
     if (!kl_cuda_enter(ex))
         return -1;
     KL_ON_DEVICE(dst);
-    /* From pageable memory: staged before the call returns. */
-    return !bytes || KL_CUDA(ex, cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, ex->stream)) ? 0 : -1;
+    if (!bytes)
+        return 0;
+    if (bytes <= KL_CUDA_UPLOAD && open_room(ex))
+        return upload_small(ex, dst, host, bytes) ? 0 : -1;
+    /* whether pageable memory is read before or after the return is the driver's affair */
+    return !ex->failed && KL_CUDA(ex, cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, ex->stream)) &&
+           KL_CUDA(ex, cudaStreamSynchronize(ex->stream)) ? 0 : -1;
 }
 
 static bool open_stage(KlExec *ex)
@@ -242,6 +336,69 @@ static int mem_download(KlExec *ex, void *host, const void *src, size_t bytes)
     return exec_sync(ex);
 }
 
+/* -- reads beside the work: on a stream of their own -- */
+
+static void *mem_host_alloc(KlExec *ex, size_t bytes)
+{
+    void *p = NULL;
+
+    if (ex->failed || !KL_CUDA(ex, cudaSetDevice(ex->st->device)))
+        return NULL;
+    if (cudaMallocHost(&p, bytes ? bytes : 1) == cudaSuccess)
+        return p;
+    cudaGetLastError();
+    return NULL;
+}
+
+static void mem_host_free(KlExec *ex, void *host)
+{
+    if (!host)
+        return;
+    cudaSetDevice(ex->st->device);
+    if (ex->out)
+        cudaStreamSynchronize(ex->out);
+    cudaFreeHost(host);
+}
+
+static bool open_reads(KlExec *ex)
+{
+    if (ex->out)
+        return true;
+    for (int i = 0; i < KL_CUDA_READS; i++)
+        if (!ex->read[i] && !KL_CUDA(ex, cudaEventCreateWithFlags(&ex->read[i], cudaEventDisableTiming)))
+            return false;
+    return (ex->made || KL_CUDA(ex, cudaEventCreateWithFlags(&ex->made, cudaEventDisableTiming))) &&
+           KL_CUDA(ex, cudaStreamCreateWithFlags(&ex->out, cudaStreamNonBlocking));
+}
+
+static int64_t mem_read(KlExec *ex, void *host, const void *src, size_t bytes)
+{
+    const int64_t ticket = ex->reads + 1;
+    cudaEvent_t done;
+
+    if (!kl_cuda_enter(ex) || !open_reads(ex))
+        return -1;
+    KL_ON_DEVICE(src);
+    done = ex->read[ticket % KL_CUDA_READS];
+    /* the event's last read must be over before it stands for another */
+    if ((ticket > KL_CUDA_READS && !KL_CUDA(ex, cudaEventSynchronize(done))) ||
+        !KL_CUDA(ex, cudaEventRecord(ex->made, ex->stream)) ||
+        !KL_CUDA(ex, cudaStreamWaitEvent(ex->out, ex->made, 0)) ||
+        (bytes && !KL_CUDA(ex, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, ex->out))) ||
+        !KL_CUDA(ex, cudaEventRecord(done, ex->out)))
+        return -1;
+    return ex->reads = ticket;
+}
+
+static int mem_read_wait(KlExec *ex, int64_t ticket)
+{
+    if (!kl_cuda_enter(ex))
+        return -1;
+    if (ticket < 1 || ticket > ex->reads || ticket <= ex->reads - KL_CUDA_READS)
+        return 0;                       /* none, or over already: see mem_read */
+    return KL_CUDA(ex, cudaEventSynchronize(ex->read[ticket % KL_CUDA_READS])) ? 0 : -1;
+}
+
 static void mem_copy(KlExec *ex, void *dst, const void *src, size_t bytes)
 {
     if (kl_cuda_enter(ex) && bytes)
@@ -266,6 +423,10 @@ void kl_cuda_init_exec(KlKernels *k)
     k->mem_free      = mem_free;
     k->mem_upload    = mem_upload;
     k->mem_download  = mem_download;
+    k->mem_host_alloc = mem_host_alloc;
+    k->mem_host_free = mem_host_free;
+    k->mem_read      = mem_read;
+    k->mem_read_wait = mem_read_wait;
     k->mem_copy      = mem_copy;
     k->mem_zero      = mem_zero;
 }

@@ -17,6 +17,7 @@
 typedef std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int> Shape;
 
 struct Choice {
+    bool none;                          /* the library has nothing for it */
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algo;
@@ -86,19 +87,22 @@ static bool describe(KlExec *ex, const KlCudaGemm *p, Choice *c)
 {
     cudaDataType_t in = p->half ? CUDA_R_16BF : CUDA_R_32F;
     cublasOperation_t transposed = CUBLAS_OP_T;
+    cudaDataType_t out = p->y_half ? CUDA_R_16BF : CUDA_R_32F;
     cublasLtEpilogue_t epilogue = p->gelu ? CUBLASLT_EPILOGUE_GELU_BIAS
                                           : p->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    cudaDataType_t bias = CUDA_R_32F;
 
+    /* The heuristic looks at the address of the bias for its alignment. */
     return LT(ex, cublasLtMatmulDescCreate(&c->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
            LT(ex, cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
                                                  sizeof(transposed))) &&
            LT(ex, cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
                                                  sizeof(epilogue))) &&
-           LT(ex, cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof(bias))) &&
+           LT(ex, cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out, sizeof(out))) &&
+           (!p->bias || LT(ex, cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias,
+                                                              sizeof(p->bias)))) &&
            LT(ex, cublasLtMatrixLayoutCreate(&c->a, in, (uint64_t)p->K, (uint64_t)p->N, p->ldw)) &&
            LT(ex, cublasLtMatrixLayoutCreate(&c->b, in, (uint64_t)p->K, (uint64_t)p->M, p->ldx)) &&
-           LT(ex, cublasLtMatrixLayoutCreate(&c->d, CUDA_R_32F, (uint64_t)p->N, (uint64_t)p->M, p->ldy));
+           LT(ex, cublasLtMatrixLayoutCreate(&c->d, out, (uint64_t)p->N, (uint64_t)p->M, p->ldy));
 }
 
 static bool choose(KlExec *ex, const KlCudaGemm *p, Choice *c)
@@ -106,9 +110,10 @@ static bool choose(KlExec *ex, const KlCudaGemm *p, Choice *c)
     Gemm *g = (Gemm *)ex->gemm;
     size_t elem = p->half ? 2 : 4, work = KL_CUDA_GEMM_WORK;
     uint32_t a = alignment(p->w, p->ldw * (int64_t)elem), b = alignment(p->x, p->ldx * (int64_t)elem);
-    uint32_t d = alignment(p->y, p->ldy * 4);
+    uint32_t d = alignment(p->y, p->ldy * (p->y_half ? 2 : 4));
     cublasLtMatmulPreference_t pref = NULL;
     cublasLtMatmulHeuristicResult_t found;
+    cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
     int n = 0;
     bool good;
 
@@ -123,17 +128,18 @@ static bool choose(KlExec *ex, const KlCudaGemm *p, Choice *c)
            LT(ex, cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &d,
                                                        sizeof(d))) &&
            LT(ex, cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &d,
-                                                       sizeof(d))) &&
-           LT(ex, cublasLtMatmulAlgoGetHeuristic(g->lt, c->desc, c->a, c->b, c->d, c->d, pref, 1, &found, &n));
+                                                       sizeof(d)));
+    if (good)
+        s = cublasLtMatmulAlgoGetHeuristic(g->lt, c->desc, c->a, c->b, c->d, c->d, pref, 1, &found, &n);
     if (pref)
         cublasLtMatmulPreferenceDestroy(pref);
-    if (good && n < 1) {
+    c->none = s == CUBLAS_STATUS_NOT_SUPPORTED ||
+              (s == CUBLAS_STATUS_SUCCESS && (n < 1 || found.state != CUBLAS_STATUS_SUCCESS));
+    if (good && c->none && !p->bias && !p->gelu && !p->add)
         kl_cuda_failed(ex, "cublasLtMatmulAlgoGetHeuristic on cuda:%d: nothing for %lldx%lldx%lld, %s", ex->st->device,
                        (long long)p->M, (long long)p->N, (long long)p->K, p->half ? "bf16" : "f32");
-        good = false;
-    }
     c->algo = found.algo;
-    return good;
+    return good && (c->none || ok(ex, s, "cublasLtMatmulAlgoGetHeuristic"));
 }
 
 static Choice *look_up(KlExec *ex, const KlCudaGemm *p)
@@ -142,7 +148,8 @@ static Choice *look_up(KlExec *ex, const KlCudaGemm *p)
     size_t elem = p->half ? 2 : 4;
     int kind = p->half | p->gelu << 1 | (p->bias != NULL) << 2 | p->add << 3 |
                (int)alignment(p->w, p->ldw * (int64_t)elem) << 4 | (int)alignment(p->x, p->ldx * (int64_t)elem) << 10 |
-               (int)alignment(p->y, p->ldy * 4) << 16;
+               (int)alignment(p->y, p->ldy * (p->y_half ? 2 : 4)) << 16 | (int)alignment(p->bias, 0) << 21 |
+               p->y_half << 26;
     Shape shape(p->M, p->N, p->K, p->ldx, p->ldw, p->ldy, kind);
     auto it = g->known.find(shape);
 
@@ -164,17 +171,17 @@ static Choice *look_up(KlExec *ex, const KlCudaGemm *p)
     return &it->second;
 }
 
-void kl_cuda_gemm(KlExec *ex, const KlCudaGemm *p)
+bool kl_cuda_gemm(KlExec *ex, const KlCudaGemm *p)
 {
     const float one = 1, beta = p->add ? 1 : 0;
     size_t at = (ex->scratch_bytes - KL_CUDA_GEMM_WORK) & ~(size_t)255;
     Choice *c;
 
-    if (ex->failed || !(c = look_up(ex, p)))
-        return;
+    if (ex->failed || !(c = look_up(ex, p)) || c->none)
+        return false;
     if (p->bias && !LT(ex, cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias,
                                                           sizeof(p->bias))))
-        return;
-    LT(ex, cublasLtMatmul(((Gemm *)ex->gemm)->lt, c->desc, &one, p->w, c->a, p->x, c->b, &beta, p->y, c->d, p->y, c->d,
-                          &c->algo, ex->scratch + at, KL_CUDA_GEMM_WORK, ex->stream));
+        return false;
+    return LT(ex, cublasLtMatmul(((Gemm *)ex->gemm)->lt, c->desc, &one, p->w, c->a, p->x, c->b, &beta, p->y, c->d, p->y,
+                                 c->d, &c->algo, ex->scratch + at, KL_CUDA_GEMM_WORK, ex->stream));
 }

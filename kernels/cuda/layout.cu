@@ -81,34 +81,32 @@ static void unpatchify(KlExec *ex, float *z, const float *tok, int C, int F, int
     KL_LAUNCH(ex, unpatchify_kernel, dim3(kl_blocks(p.n, THREADS)), dim3(THREADS), 0, p);
 }
 
-struct ToRgb {
-    float *rgb[3];
-    int64_t ld;
-    const float *x;
-    int R, W, C;
-};
-
-static __global__ void __launch_bounds__(THREADS) to_rgb_kernel(ToRgb p)
+/* Sample i of the output: neighbouring threads write neighbouring samples. */
+template<typename T> static __global__ void __launch_bounds__(THREADS) to_pixels_kernel(T *out, KlPixels p)
 {
-    int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, r = at / p.W, w = at - r * p.W;
+    int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x, plane = (int64_t)p.rows * p.cols;
+    int64_t c = p.packed ? at % 3 : at / plane, i = p.packed ? at / 3 : at % plane, r = i / p.cols, w = i % p.cols;
+    float v;
 
-    if (r >= p.R)
+    if (at >= 3 * plane)
         return;
-    for (int c = 0; c < 3; c++) {
-        float v = p.x[at * p.C + c] * 0.5f + 0.5f;
-
-        p.rgb[c][r * p.ld + w] = v < 0 ? 0 : v > 1 ? 1 : v;     /* a NaN stays */
-    }
+    v = p.x[((r + p.row0) * p.W + w + p.col0) * p.C + c] * 0.5f + 0.5f;
+    v = v < 0 ? 0 : v > 1 ? 1 : v;      /* a NaN stays */
+    out[at] = sizeof(T) > 2 ? (T)v : (T)rintf((v == v ? v : 0) * (float)((1u << p.bits) - 1));
 }
 
-static void to_rgb(KlExec *ex, float *const rgb[3], int64_t ld, const float *x, int R, int W, int C)
+template<typename T> static void pixels(KlExec *ex, const KlPixels *p)
 {
-    ToRgb p = { { rgb[0], rgb[1], rgb[2] }, ld, x, R, W, C };
+    KL_LAUNCH(ex, to_pixels_kernel<T>, dim3(kl_blocks(3 * (int64_t)p->rows * p->cols, THREADS)), dim3(THREADS), 0,
+              (T *)p->out, *p);
+}
 
-    if (!kl_cuda_enter(ex))
+static void to_pixels(KlExec *ex, const KlPixels *p)
+{
+    if (!kl_cuda_enter(ex) || p->rows < 1 || p->cols < 1)
         return;
-    KL_ON_DEVICE(rgb[0]), KL_ON_DEVICE(rgb[1]), KL_ON_DEVICE(rgb[2]), KL_ON_DEVICE(x);
-    KL_LAUNCH(ex, to_rgb_kernel, dim3(kl_blocks((int64_t)R * W, THREADS)), dim3(THREADS), 0, p);
+    KL_ON_DEVICE(p->out), KL_ON_DEVICE(p->x);
+    (p->bits > 16 ? pixels<float> : p->bits > 8 ? pixels<uint16_t> : pixels<uint8_t>)(ex, p);
 }
 
 /* -- blocks of pixels against channels, see KlShuffle -- */
@@ -169,5 +167,5 @@ void kl_cuda_init_layout(KlKernels *k)
     k->shuffle_up   = shuffle_up;
     k->patchify   = patchify;
     k->unpatchify = unpatchify;
-    k->to_rgb     = to_rgb;
+    k->to_pixels  = to_pixels;
 }

@@ -8,9 +8,13 @@
  * summed in f32 on the tensor cores; with KL_PREC_F32 both stay f32 and no
  * tf32 is allowed. Rows are taken ROWS at a time, so that scratch is bounded.
  *
+ * An operand (kernels.h) is such bf16 made by the op before, and y as one is
+ * written in bf16 at once; the product's own epilogue then takes its bias in
+ * bf16 as well.
+ *
  * Scratch: x in bf16 [rows,Kp], or in int8 with its scales | w converted
- * [N,Kp] | product [rows,N] | the library's. Kp is K rounded up to 8, zeros
- * behind it: 16 bytes of bf16.
+ * [N,Kp] | bias in bf16 [N] | product [rows,N] | the library's. Kp is K
+ * rounded up to 8, zeros behind it: 16 bytes of bf16.
  */
 #include "quants.h"
 
@@ -24,7 +28,7 @@ static bool aligned16(const void *p)
 
 /* -- operands -- */
 
-/* out[M,Kp] = bf16 of x[M,K], zeros behind K; four elements a thread. */
+/* Four elements a thread. */
 template<bool VEC> static __global__ void __launch_bounds__(THREADS)
 half_rows_kernel(uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
 {
@@ -46,7 +50,7 @@ half_rows_kernel(uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t 
     *(uint2 *)(out + m * Kp + k) = make_uint2(kl_bf16x2(f.x, f.y), kl_bf16x2(f.z, f.w));
 }
 
-static void half_rows(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
+void kl_cuda_half_rows(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
 {
     dim3 grid(kl_blocks(M * (Kp / 4), THREADS));
 
@@ -60,7 +64,7 @@ static void half_rows(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, in
 
 struct Epilogue {
     const float *acc; int64_t ldacc;
-    float *y; int64_t ldy;
+    void *y; int64_t ldy;               /* of float, or (HALF) of bf16 */
     int64_t M, N, row0;                 /* row0: of y in the whole, for its gate */
     const float *bias, *residual, *gate;
     int64_t ldgate, group_rows;
@@ -80,29 +84,67 @@ static __device__ __forceinline__ float finish(const Epilogue &p, int64_t m, int
     return v;
 }
 
-template<bool VEC> static __global__ void __launch_bounds__(THREADS) epilogue_kernel(Epilogue p)
+template<bool VEC, bool HALF> static __global__ void __launch_bounds__(THREADS) epilogue_kernel(Epilogue p)
 {
     int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, per_row = VEC ? p.N / 4 : p.N, m = i / per_row;
-    int64_t n = (i - m * per_row) * (VEC ? 4 : 1);
+    int64_t n = (i - m * per_row) * (VEC ? 4 : 1), at = m * p.ldy + n;
+    float4 f;
 
     if (m >= p.M)
         return;
     if (VEC) {
-        float4 f = *(const float4 *)(p.acc + m * p.ldacc + n);
-
-        *(float4 *)(p.y + m * p.ldy + n) = make_float4(finish(p, m, n, f.x), finish(p, m, n + 1, f.y),
-                                                       finish(p, m, n + 2, f.z), finish(p, m, n + 3, f.w));
+        f = *(const float4 *)(p.acc + m * p.ldacc + n);
+        f = make_float4(finish(p, m, n, f.x), finish(p, m, n + 1, f.y), finish(p, m, n + 2, f.z),
+                        finish(p, m, n + 3, f.w));
+        if (HALF)
+            *(uint2 *)((uint16_t *)p.y + at) = make_uint2(kl_bf16x2(f.x, f.y), kl_bf16x2(f.z, f.w));
+        else
+            *(float4 *)((float *)p.y + at) = f;
     } else {
-        p.y[m * p.ldy + n] = finish(p, m, n, p.acc[m * p.ldacc + n]);
+        f.x = finish(p, m, n, p.acc[m * p.ldacc + n]);
+        if (HALF)
+            ((uint16_t *)p.y)[at] = kl_bf16(f.x);
+        else
+            ((float *)p.y)[at] = f.x;
     }
 }
 
-static void epilogue(KlExec *ex, const Epilogue *e)
+template<bool VEC, bool HALF> static void launch_epilogue(KlExec *ex, const Epilogue *e)
 {
-    if (e->N % 4 == 0 && e->ldy % 4 == 0 && e->ldacc % 4 == 0 && aligned16(e->acc) && aligned16(e->y))
-        KL_LAUNCH(ex, (epilogue_kernel<true>), dim3(kl_blocks(e->M * (e->N / 4), THREADS)), dim3(THREADS), 0, *e);
+    KL_LAUNCH(ex, (epilogue_kernel<VEC, HALF>), dim3(kl_blocks(e->M * (e->N / (VEC ? 4 : 1)), THREADS)), dim3(THREADS),
+              0, *e);
+}
+
+static void epilogue(KlExec *ex, const Epilogue *e, bool half)
+{
+    const bool vec = e->N % 4 == 0 && e->ldy % 4 == 0 && e->ldacc % 4 == 0 && aligned16(e->acc) && aligned16(e->y);
+
+    if (half)
+        (vec ? launch_epilogue<true, true> : launch_epilogue<false, true>)(ex, e);
     else
-        KL_LAUNCH(ex, (epilogue_kernel<false>), dim3(kl_blocks(e->M * e->N, THREADS)), dim3(THREADS), 0, *e);
+        (vec ? launch_epilogue<true, false> : launch_epilogue<false, false>)(ex, e);
+}
+
+static __global__ void __launch_bounds__(THREADS) pad_kernel(uint16_t *out, int64_t S, int64_t D, int64_t pitch)
+{
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, n = pitch - D, s = i / n;
+
+    if (s < S)
+        out[s * pitch + D + i - s * n] = 0;
+}
+
+void kl_cuda_operand_pad(KlExec *ex, void *operand, int64_t S, int64_t D)
+{
+    int64_t pitch = kl_operand_pitch(D);
+
+    if (pitch > D)
+        KL_LAUNCH(ex, pad_kernel, dim3(kl_blocks(S * (pitch - D), THREADS)), dim3(THREADS), 0, (uint16_t *)operand, S,
+                  D, pitch);
+}
+
+static size_t operand_bytes(const KlExec *ex, int64_t S, int64_t D)
+{
+    return kl_cuda_half(ex) ? (size_t)S * (size_t)kl_operand_pitch(D) * 2 : (size_t)S * (size_t)D * sizeof(float);
 }
 
 /* -- the op -- */
@@ -110,29 +152,39 @@ static void epilogue(KlExec *ex, const Epilogue *e)
 struct Plan {
     bool half, int8;
     int64_t rows, Kp;
-    size_t x_bytes, w_bytes, acc_bytes, total;
+    size_t x_bytes, w_bytes, bias_bytes, acc_bytes, total;
 };
 
-static Plan make_plan(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
+static Plan make_plan(int64_t M, int64_t N, int64_t K, KlDType w, bool half)
 {
     Plan p = {};
     bool convert;
 
     p.int8 = w == KL_I8;
-    p.half = !p.int8 && ex->precision != KL_PREC_F32;
+    p.half = !p.int8 && half;
     p.rows = M < ROWS ? M : ROWS;
     p.Kp = p.half ? (int64_t)kl_round_up((size_t)K, 8) : K;
     convert = p.half ? w != KL_BF16 || p.Kp != K : !p.int8 && w != KL_F32;
     p.x_bytes = p.half ? kl_round_up((size_t)(p.rows * p.Kp) * 2, 256) : p.int8 ? kl_cuda_int8_scratch(p.rows, K) : 0;
     p.w_bytes = convert ? kl_round_up((size_t)(N * p.Kp) * (p.half ? 2 : 4), 256) : 0;
+    p.bias_bytes = p.half ? kl_round_up((size_t)N * 2, 256) : 0;
     p.acc_bytes = kl_round_up((size_t)(p.rows * N) * sizeof(float), 256);
-    p.total = p.x_bytes + p.w_bytes + p.acc_bytes + KL_CUDA_GEMM_WORK;
+    p.total = p.x_bytes + p.w_bytes + p.bias_bytes + p.acc_bytes + KL_CUDA_GEMM_WORK;
     return p;
 }
 
 static size_t linear_scratch(const KlExec *ex, int64_t M, int64_t N, int64_t K, KlDType w)
 {
-    return make_plan(ex, M, N, K, w).total;
+    const size_t need = make_plan(M, N, K, w, kl_cuda_half(ex)).total;
+    const size_t f32 = N * K <= KL_PRECISE_WEIGHTS ? make_plan(M, N, K, w, false).total : 0;
+
+    return need > f32 ? need : f32;
+}
+
+/* Few rows of whole floats: without the library. */
+static bool is_gemv(const KlLinear *p)
+{
+    return p->precise && p->M <= KL_PRECISE_ROWS && p->w.dtype <= KL_BF16 && !p->w.scale;
 }
 
 static const void *prepare_weight(KlExec *ex, const Plan *plan, const KlLinear *p, const void *w)
@@ -150,10 +202,12 @@ static const void *prepare_rows(KlExec *ex, const Plan *plan, const KlLinear *p,
 {
     const float *x = p->x + m0 * p->ldx;
 
+    if (plan->half && p->x_operand)
+        return (const uint16_t *)p->x + m0 * kl_operand_pitch(p->K);
     if (!plan->half)
         return x;
     if (ex->half_of != x || ex->half_ld != p->ldx || ex->half_M != rows || ex->half_K != p->K)
-        half_rows(ex, (uint16_t *)ex->scratch, x, p->ldx, rows, p->K, plan->Kp);
+        kl_cuda_half_rows(ex, (uint16_t *)ex->scratch, x, p->ldx, rows, p->K, plan->Kp);
     ex->half_of = x;
     ex->half_ld = p->ldx;
     ex->half_M = rows;
@@ -161,40 +215,53 @@ static const void *prepare_rows(KlExec *ex, const Plan *plan, const KlLinear *p,
     return ex->scratch;
 }
 
+/* The whole op in the product's own epilogue; false where there is none that does it. half_bias: the bias in bf16. */
+static bool fused(KlExec *ex, const Plan *plan, const KlLinear *p, const float *residual, KlCudaGemm g,
+                  const uint16_t *half_bias)
+{
+    const bool plain = p->act == KL_ACT_NONE && !residual;
+
+    /* its GELU is too coarse for floats, and fine for what is rounded to bf16 anyway */
+    g.gelu = g.y_half && p->act == KL_ACT_GELU_TANH && p->bias && !residual;
+    g.add = p->act == KL_ACT_NONE && residual && residual == g.y && !p->gate;
+    g.bias = g.y_half && p->bias ? (const void *)half_bias : p->bias;
+    return !plan->int8 && aligned16(g.bias) && (plain || g.gelu || g.add) && kl_cuda_gemm(ex, &g);
+}
+
 static void rows_of_linear(KlExec *ex, const Plan *plan, const KlLinear *p, const void *w, int64_t m0, int64_t rows)
 {
-    float *y = p->y + m0 * p->ldy, *acc = (float *)(ex->scratch + plan->x_bytes + plan->w_bytes);
     const float *residual = p->residual ? p->residual + m0 * p->ldy : NULL;
-    bool plain = !plan->int8 && p->act == KL_ACT_NONE && !residual;
-    bool add = !plan->int8 && p->act == KL_ACT_NONE && residual && residual == y && !p->gate;
-    bool gelu = plan->half && p->act == KL_ACT_GELU_TANH && p->bias && !residual;
+    uint8_t *after_w = ex->scratch + plan->x_bytes + plan->w_bytes;
     KlCudaGemm g = {};
     Epilogue e = {};
 
     g.x = prepare_rows(ex, plan, p, m0, rows);
-    g.ldx = plan->half ? plan->Kp : p->ldx;
+    g.ldx = !plan->half ? p->ldx : p->x_operand ? kl_operand_pitch(p->K) : plan->Kp;
     g.w = w;
     g.ldw = plan->Kp;
     g.half = plan->half;
+    g.y_half = p->y_operand && kl_cuda_half(ex);
     g.M = rows;
     g.N = p->N;
     g.K = plan->half ? plan->Kp : p->K;
-    g.y = plain || add || gelu || !residual ? y : acc;
-    g.ldy = g.y == y ? p->ldy : p->N;
-    g.bias = plain || add || gelu ? p->bias : NULL;
-    g.add = add;
-    g.gelu = gelu;
+    g.ldy = g.y_half ? kl_operand_pitch(p->N) : p->ldy;
+    g.y = g.y_half ? (void *)((uint16_t *)p->y + m0 * g.ldy) : p->y + m0 * p->ldy;
+    if (fused(ex, plan, p, residual, g, (const uint16_t *)after_w) || ex->failed)
+        return;
+    e.y = g.y;
+    e.ldy = g.ldy;
+    if (residual || g.y_half) {
+        g.y = after_w + plan->bias_bytes;
+        g.ldy = p->N;
+        g.y_half = false;
+    }
     if (plan->int8)
-        kl_cuda_int8(ex, g.y, g.ldy, (const float *)g.x, p->ldx, &p->w, w, kl_cuda_weight_scale(ex, &p->w), rows, p->N,
-                     p->K, ex->scratch);
+        kl_cuda_int8(ex, (float *)g.y, g.ldy, (const float *)g.x, p->ldx, &p->w, w, kl_cuda_weight_scale(ex, &p->w),
+                     rows, p->N, p->K, ex->scratch);
     else
         kl_cuda_gemm(ex, &g);
-    if (plain || add || gelu)
-        return;
-    e.acc = g.y;
+    e.acc = (const float *)g.y;
     e.ldacc = g.ldy;
-    e.y = y;
-    e.ldy = p->ldy;
     e.M = rows;
     e.N = p->N;
     e.row0 = m0;
@@ -204,7 +271,7 @@ static void rows_of_linear(KlExec *ex, const Plan *plan, const KlLinear *p, cons
     e.ldgate = p->ldgate;
     e.group_rows = p->group_rows;
     e.act = p->act;
-    epilogue(ex, &e);
+    epilogue(ex, &e, p->y_operand && kl_cuda_half(ex));
 }
 
 static bool overlap(const float *a, int64_t lda, const float *b, int64_t ldb, int64_t M)
@@ -215,23 +282,35 @@ static bool overlap(const float *a, int64_t lda, const float *b, int64_t ldb, in
 static void linear(KlExec *ex, const KlLinear *p)
 {
     const float *again = ex->half_of;   /* kl_cuda_enter() forgets it */
-    Plan plan = make_plan(ex, p->M, p->N, p->K, p->w.dtype);
+    const bool half = kl_cuda_half(ex) && !(p->precise && p->N * p->K <= KL_PRECISE_WEIGHTS);
+    Plan plan = make_plan(p->M, p->N, p->K, p->w.dtype, half);
     const void *w;
 
     if (!kl_cuda_enter(ex) || p->M < 1 || p->N < 1)
         return;
     KL_ON_DEVICE(p->x), KL_ON_DEVICE(p->y), KL_ON_DEVICE(p->bias), KL_ON_DEVICE(p->residual), KL_ON_DEVICE(p->gate);
-    if (ex->scratch_bytes < plan.total) {
+    if (!is_gemv(p) && ex->scratch_bytes < plan.total) {
         kl_cuda_failed(ex, "linear of %lldx%lldx%lld: %zu bytes of scratch, %zu were reserved", (long long)p->M,
                        (long long)p->N, (long long)p->K, plan.total, ex->scratch_bytes);
         return;
     }
+    if (is_gemv(p)) {
+        if ((w = kl_cuda_weight_use(ex, &p->w)))
+            kl_cuda_gemv(ex, p, w, p->w.dtype);
+        kl_cuda_weight_done(ex, &p->w);
+        return;
+    }
     ex->half_of = again;
     w = prepare_weight(ex, &plan, p, kl_cuda_weight_use(ex, &p->w));
+    if (w && p->y_operand && plan.half && p->bias)
+        kl_cuda_half_rows(ex, (uint16_t *)(ex->scratch + plan.x_bytes + plan.w_bytes), p->bias, p->N, 1, p->N,
+                  (int64_t)kl_round_up((size_t)p->N, 4));
     for (int64_t m = 0; w && m < p->M; m += plan.rows)
         rows_of_linear(ex, &plan, p, w, m, p->M - m < plan.rows ? p->M - m : plan.rows);
     kl_cuda_weight_done(ex, &p->w);
-    if (overlap(p->x, p->ldx, p->y, p->ldy, p->M))
+    if (p->y_operand && kl_cuda_half(ex))
+        kl_cuda_operand_pad(ex, p->y, p->M, p->N);
+    if (p->x_operand || p->y_operand || overlap(p->x, p->ldx, p->y, p->ldy, p->M))
         ex->half_of = NULL;
 }
 
@@ -239,4 +318,5 @@ void kl_cuda_init_linear(KlKernels *k)
 {
     k->linear = linear;
     k->linear_scratch = linear_scratch;
+    k->operand_bytes = operand_bytes;
 }

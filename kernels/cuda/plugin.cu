@@ -13,7 +13,6 @@ static void close_state(KlCudaState *st)
 {
     cudaSetDevice(st->device);
     if (st->copy) {
-        cudaDeviceSynchronize();
         kl_cuda_weights_close(st);
         cudaStreamSynchronize(st->copy);
         cudaStreamDestroy(st->copy);
@@ -38,6 +37,7 @@ static int find_device(const KlCudaParams *p, cudaDeviceProp *prop, char *why, s
     int n = 0, driver = 0, runtime = 0;
     cudaError_t e = cudaGetDeviceCount(&n);
 
+    cudaGetLastError();
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     if (!driver)
@@ -108,8 +108,10 @@ static int cuda_open(KlKernels *k, const KlCudaParams *p, char *why, size_t size
     memset(k, 0, sizeof(*k));
     snprintf(k->name, sizeof(k->name), "cuda:%d (%.40s)", st->device, st->prop.name);
     k->state = st;
+    k->ahead = 1;
     k->close = table_close;
     kl_cuda_init_exec(k);
+    kl_cuda_init_replay(k);
     kl_cuda_init_weights(k);
     kl_cuda_init_rows(k);
     kl_cuda_init_eltwise(k);

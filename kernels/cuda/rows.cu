@@ -26,6 +26,16 @@ template<int N> static __device__ __forceinline__ Vec<N> load(const float *p, in
     return r;
 }
 
+/* The same to an operand's row. */
+template<int N> static __device__ __forceinline__ void store_half(uint16_t *p, int64_t i, Vec<N> r)
+{
+    if (N == 4)
+        ((uint2 *)p)[i] = make_uint2(kl_bf16x2(r.v[0], r.v[N > 1 ? 1 : 0]),
+                                     kl_bf16x2(r.v[N > 2 ? 2 : 0], r.v[N > 3 ? 3 : 0]));
+    else
+        p[i] = kl_bf16(r.v[0]);
+}
+
 template<int N> static __device__ __forceinline__ void store(float *p, int64_t i, Vec<N> r)
 {
     if (N == 4)
@@ -91,12 +101,14 @@ template<int N> static __device__ __forceinline__ Vec<N> affine(const KlNorm &p,
     return v;
 }
 
-template<int N, bool RMS> static __global__ void __launch_bounds__(THREADS) norm_kernel(KlNorm p)
+/* HALF: y is an operand in bf16. */
+template<int N, bool RMS, bool HALF> static __global__ void __launch_bounds__(THREADS) norm_kernel(KlNorm p)
 {
     __shared__ double part[32];
-    int64_t s = blockIdx.x, n = p.D / N, mod = p.scale ? s / p.group_rows * p.ldmod : 0;
+    int64_t s = blockIdx.x, n = p.D / N, mod = p.scale ? s / p.group_rows * p.ldmod : 0, pitch = kl_operand_pitch(p.D);
     const float *x = p.x + s * p.ldx;
     float *y = p.y + s * p.ldy;
+    uint16_t *half = (uint16_t *)p.y + s * pitch;
     double mean = 0, r;
 
     if (!RMS)
@@ -108,13 +120,26 @@ template<int N, bool RMS> static __global__ void __launch_bounds__(THREADS) norm
 
         for (int e = 0; e < N; e++)
             f.v[e] = (float)(((double)f.v[e] - mean) * r);
-        store<N>(y, i, affine<N>(p, mod, i, f));
+        if (HALF)
+            store_half<N>(half, i, affine<N>(p, mod, i, f));
+        else
+            store<N>(y, i, affine<N>(p, mod, i, f));
     }
+    if (HALF && p.D + threadIdx.x < pitch)
+        half[p.D + threadIdx.x] = 0;
 }
 
 static bool aligned16(const void *p)
 {
     return ((uintptr_t)p & 15) == 0;
+}
+
+template<int N, bool RMS> static void launch_norm(KlExec *ex, const KlNorm &p)
+{
+    if (p.operand && kl_cuda_half(ex))
+        KL_LAUNCH(ex, (norm_kernel<N, RMS, true>), dim3((unsigned)p.S), dim3(THREADS), 0, p);
+    else
+        KL_LAUNCH(ex, (norm_kernel<N, RMS, false>), dim3((unsigned)p.S), dim3(THREADS), 0, p);
 }
 
 template<bool RMS> static void norm(KlExec *ex, const KlNorm *src)
@@ -130,10 +155,7 @@ template<bool RMS> static void norm(KlExec *ex, const KlNorm *src)
         return;
     KL_ON_DEVICE(p.x), KL_ON_DEVICE(p.y), KL_ON_DEVICE(p.weight), KL_ON_DEVICE(p.bias), KL_ON_DEVICE(p.scale);
     KL_ON_DEVICE(p.shift);
-    if (vec)
-        KL_LAUNCH(ex, (norm_kernel<4, RMS>), dim3((unsigned)p.S), dim3(THREADS), 0, p);
-    else
-        KL_LAUNCH(ex, (norm_kernel<1, RMS>), dim3((unsigned)p.S), dim3(THREADS), 0, p);
+    (vec ? launch_norm<4, RMS> : launch_norm<1, RMS>)(ex, p);
 }
 
 static void layer_norm(KlExec *ex, const KlNorm *p)
@@ -213,34 +235,69 @@ static void qk_norm_rope(KlExec *ex, float *x, int64_t ldx, int64_t S, int H, in
         KL_LAUNCH(ex, (rope_kernel<false>), dim3((unsigned)S), dim3(THREADS), 0, p);
 }
 
+struct PixelNorm {
+    void *y;                            /* of float, or (HALF) an operand in bf16 */
+    const float *x;
+    int64_t pixels;
+    int C;
+    const float *gamma;
+    KlActivation act;
+};
+
 /* y = act(x / max(||x||, 1e-12) * sqrt(C) * gamma), a warp per pixel. */
-static __global__ void __launch_bounds__(THREADS) pixel_norm_kernel(float *y, const float *x, int64_t pixels, int C,
-                                                                    const float *gamma, KlActivation act)
+template<int N, bool HALF> static __global__ void __launch_bounds__(THREADS) pixel_norm_kernel(PixelNorm p)
 {
-    int lane = (int)threadIdx.x % 32;
+    int lane = (int)threadIdx.x % 32, n = p.C / N, pitch = (int)kl_operand_pitch(p.C);
     int64_t at = (int64_t)blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
+    const float *x = p.x + at * p.C;
+    float *y = (float *)p.y + at * p.C;
+    uint16_t *half = (uint16_t *)p.y + at * pitch;
     double sum = 0, r;
 
-    if (at >= pixels)
+    if (at >= p.pixels)
         return;
-    x += at * C;
-    y += at * C;
-    for (int c = lane; c < C; c += 32)
-        sum += (double)x[c] * x[c];
+    for (int i = lane; i < n; i += 32) {
+        Vec<N> f = load<N>(x, i);
+
+        for (int e = 0; e < N; e++)
+            sum += (double)f.v[e] * f.v[e];
+    }
     r = sqrt(kl_warp_sum(sum));
-    r = sqrt((double)C) / (r < 1e-12 ? 1e-12 : r);      /* a NaN stays */
-    for (int c = lane; c < C; c += 32)
-        y[c] = kl_act((float)(x[c] * r) * gamma[c], act);
+    r = sqrt((double)p.C) / (r < 1e-12 ? 1e-12 : r);    /* a NaN stays */
+    for (int i = lane; i < n; i += 32) {
+        Vec<N> f = load<N>(x, i), g = load<N>(p.gamma, i);
+
+        for (int e = 0; e < N; e++)
+            f.v[e] = kl_act((float)(f.v[e] * r) * g.v[e], p.act);
+        if (HALF)
+            store_half<N>(half, i, f);
+        else
+            store<N>(y, i, f);
+    }
+    if (HALF && p.C + lane < pitch)
+        half[p.C + lane] = 0;
+}
+
+template<int N> static void launch_pixel_norm(KlExec *ex, const PixelNorm &p, bool half)
+{
+    const dim3 grid(kl_blocks(p.pixels, THREADS / 32));
+
+    if (half)
+        KL_LAUNCH(ex, (pixel_norm_kernel<N, true>), grid, dim3(THREADS), 0, p);
+    else
+        KL_LAUNCH(ex, (pixel_norm_kernel<N, false>), grid, dim3(THREADS), 0, p);
 }
 
 static void pixel_norm(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
-                       KlActivation act)
+                       KlActivation act, int operand)
 {
+    const PixelNorm p = { y, x, pixels, C, gamma, act };
+    const bool vec = C % 4 == 0 && aligned16(y) && aligned16(x) && aligned16(gamma);
+
     if (!kl_cuda_enter(ex) || pixels < 1)
         return;
     KL_ON_DEVICE(y), KL_ON_DEVICE(x), KL_ON_DEVICE(gamma);
-    KL_LAUNCH(ex, pixel_norm_kernel, dim3(kl_blocks(pixels, THREADS / 32)), dim3(THREADS), 0, y, x, pixels, C, gamma,
-              act);
+    (vec ? launch_pixel_norm<4> : launch_pixel_norm<1>)(ex, p, operand && kl_cuda_half(ex));
 }
 
 void kl_cuda_init_rows(KlKernels *k)

@@ -23,18 +23,27 @@ static KlCudaWeight *bound(const KlCudaState *st, const KlWeight *w)
     return st->handles.count(w->data) ? (KlCudaWeight *)w->data : NULL;
 }
 
+/* Not cudaDeviceSynchronize(), which is an error while another executor captures. */
+void kl_cuda_settle(KlCudaState *st)
+{
+    for (KlExec *ex = st->execs; ex; ex = ex->next)
+        cudaStreamSynchronize(ex->base);
+    cudaStreamSynchronize(st->copy);
+    st->unsettled = false;
+}
+
 /* Waits for whoever may still read a weight. Under the lock. */
 static void settle(KlCudaState *st)
 {
     if (st->unsettled)
-        cudaDeviceSynchronize();
-    st->unsettled = false;
+        kl_cuda_settle(st);
 }
 
 static void drop(KlCudaState *st, KlCudaWeight *w)
 {
     if (!w->dev)
         return;
+    st->moves++;
     cudaFreeAsync(w->dev, st->copy);
     w->dev = NULL;
     st->resident -= (int64_t)w->bytes;
@@ -214,22 +223,31 @@ static const void *use_streamed(KlExec *ex, KlCudaWeight *w)
     return s->dev;
 }
 
-const void *kl_cuda_weight_use(KlExec *ex, const KlWeight *kw)
+void kl_cuda_weight_touch(KlCudaState *st, KlCudaWeight *w)
 {
-    KlCudaState *st = ex->st;
-    KlCudaWeight *w;
-
-    st->lock.lock();
-    if (!(w = bound(st, kw)))
-        return kw->data;
     w->used = ++st->tick;
     if (st->last)
         st->last->after = w;
     st->last = w;
-    st->unsettled = true;
-    if (!w->dev && !make_resident(ex, w))
-        return ex->failed ? NULL : use_streamed(ex, w);
-    return w->dev;
+}
+
+const void *kl_cuda_weight_use(KlExec *ex, const KlWeight *kw)
+{
+    KlCudaState *st = ex->st;
+    KlCudaWeight *w;
+    const void *at;
+
+    st->lock.lock();
+    if (!(w = bound(st, kw)))
+        return kw->data;
+    if (ex->recording) {
+        kl_cuda_replay_note(ex, w);
+        return w->dev;
+    }
+    kl_cuda_weight_touch(st, w);
+    at = w->dev || make_resident(ex, w) ? w->dev : ex->failed ? NULL : use_streamed(ex, w);
+    st->unsettled = true;               /* last: making room for it may have waited for what was used before */
+    return at;
 }
 
 void kl_cuda_weight_done(KlExec *ex, const KlWeight *kw)
@@ -238,7 +256,7 @@ void kl_cuda_weight_done(KlExec *ex, const KlWeight *kw)
     KlCudaWeight *w = bound(st, kw);
 
     /* Later copies wait for this use. The next weight's has been started before. */
-    if (w && !w->dev && !ex->failed && KL_CUDA(ex, cudaEventRecord(st->passed, ex->stream)))
+    if (w && !w->dev && !ex->recording && !ex->failed && KL_CUDA(ex, cudaEventRecord(st->passed, ex->stream)))
         KL_CUDA(ex, cudaStreamWaitEvent(st->copy, st->passed, 0));
     st->lock.unlock();
 }
@@ -376,7 +394,9 @@ static void vector_release(const KlKernels *k, float **v)
 
     if (!*v)
         return;
+    std::lock_guard<std::mutex> hold(st->lock);
     cudaSetDevice(st->device);
+    settle(st);                         /* whoever uses vectors uses weights */
     cudaFreeAsync(*v, st->copy);
     *v = NULL;
 }

@@ -37,38 +37,40 @@ static void pixel_norm_tile(void *arg, int64_t tile, int thread)
 }
 
 static void pixel_norm(KlExec *ex, float *y, const float *x, int64_t pixels, int C, const float *gamma,
-                       KlActivation act)
+                       KlActivation act, int operand)
 {
     PixelNorm p = { y, x, pixels, C, gamma, act };
 
+    (void)operand;
     kl_parallel(ex, (pixels + PIXELS - 1) / PIXELS, pixel_norm_tile, &p);
 }
 
-typedef struct ToRgb {
-    float *const *rgb;
-    int64_t ld;
-    const float *x;
-    int W, C;
-} ToRgb;
-
-static void to_rgb_row(void *arg, int64_t r, int thread)
+static void to_pixels_row(void *arg, int64_t r, int thread)
 {
-    const ToRgb *p = arg;
+    const KlPixels *p = arg;
+    const int64_t plane = (int64_t)p->rows * p->cols;
 
     (void)thread;
-    for (int c = 0; c < 3; c++)
-        for (int w = 0; w < p->W; w++) {
-            double v = p->x[(r * p->W + w) * p->C + c] * 0.5 + 0.5;
+    for (int w = 0; w < p->cols; w++)
+        for (int c = 0; c < 3; c++) {
+            const double d = p->x[((r + p->row0) * p->W + w + p->col0) * p->C + c] * 0.5 + 0.5;
+            const float v = (float)(d < 0 ? 0 : d > 1 ? 1 : d);
+            const int64_t at = p->packed ? (r * p->cols + w) * 3 + c : c * plane + r * p->cols + w;
 
-            p->rgb[c][r * p->ld + w] = (float)(v < 0 ? 0 : v > 1 ? 1 : v);
+            if (p->bits > 16)
+                ((float *)p->out)[at] = v;
+            else if (p->bits > 8)
+                ((uint16_t *)p->out)[at] = (uint16_t)kl_sample(v, p->bits);
+            else
+                ((uint8_t *)p->out)[at] = (uint8_t)kl_sample(v, p->bits);
         }
 }
 
-static void to_rgb(KlExec *ex, float *const rgb[3], int64_t ld, const float *x, int R, int W, int C)
+static void to_pixels(KlExec *ex, const KlPixels *p)
 {
-    ToRgb p = { rgb, ld, x, W, C };
+    KlPixels copy = *p;
 
-    kl_parallel(ex, R, to_rgb_row, &p);
+    kl_parallel(ex, p->rows, to_pixels_row, &copy);
 }
 
 /* Where the fine picture holds sample v of the block at (r, w); -1 when another picture in time does. */
@@ -132,5 +134,5 @@ void kl_ref_init_picture(KlKernels *k)
     k->shuffle_down = shuffle_down;
     k->shuffle_up = shuffle_up;
     k->pixel_norm = pixel_norm;
-    k->to_rgb = to_rgb;
+    k->to_pixels = to_pixels;
 }

@@ -27,8 +27,8 @@ one() {
 }
 
 for t in kernels/test_exec kernels/test_eltwise kernels/test_layout kernels/test_norm kernels/test_linear \
-    kernels/test_conv kernels/test_attention kernels/test_quantize golden/test_quants golden/test_sampler \
-    golden/test_text_encoder golden/test_dit golden/test_vae; do
+    kernels/test_operand kernels/test_precise kernels/test_conv kernels/test_attention kernels/test_quantize \
+    golden/test_quants golden/test_sampler golden/test_text_encoder golden/test_dit golden/test_vae; do
     one $t
 done
 # streams whose work comes in other orders: the others' first, and drawn (tests/cuda/emu/control.h)
@@ -54,8 +54,13 @@ else
 fi
 KLING_TEST_HALF=1
 export KLING_TEST_HALF
-for t in kernels/test_linear kernels/test_conv kernels/test_attention; do
+for t in kernels/test_linear kernels/test_operand kernels/test_precise kernels/test_norm kernels/test_conv \
+    kernels/test_attention; do
     one $t
 done
 KLING_TEST_NO_WGMMA=1 one kernels/test_attention
+# where the library has no epilogues for a product
+for t in kernels/test_linear kernels/test_operand; do
+    KLING_EMU_PLAIN=1 one $t
+done
 exit $rc

@@ -413,6 +413,51 @@ static void test_calls_fail_anywhere(void)
         }
 }
 
+/* A weight that made another one give way, released while its product is under way. */
+static void test_release_after_making_room(void)
+{
+    for (size_t o = 0; o < n_orders; o++) {
+        Net t;
+
+        emu->order = orders[o];
+        net_open(&t, 3 * WEIGHT_BYTES, 0, WEIGHTS);
+        REQUIRE(t.ex && net_run(&t, 3) >= 0, "the first run");
+        for (int i = 0; i < WEIGHTS + 3; i++)
+            net_product(&t, 3);
+        net_product(&t, 4);
+        t.k.weight_release(&t.k, &t.w[4]);
+        net_product(&t, 5);
+        t.k.weight_release(&t.k, &t.w[5]);
+        CHECK(net_end(&t) >= 0, "order %u: %s", emu->order, t.k.exec_error(t.ex));
+        net_release(&t, 4);
+        net_leave(&t);
+        t.k.close(&t.k);
+        free(t.host[4]);
+        free(t.host[5]);
+    }
+}
+
+/* One executor's failure is no other's, though both are a thread's. */
+static void test_failure_is_its_own(void)
+{
+    static const char *const calls[] = { "cudaMemcpyAsync", "cudaEventRecord", "cudaStreamSynchronize" };
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        Net t, u;
+
+        net_open(&t, 0, 0, WEIGHTS);
+        u = t;
+        net_join(&u);
+        emu->fail_call = calls[i];
+        emu->fail_with = 1;
+        CHECK(net_run(&u, WEIGHTS) < 0, "%s: no failure", calls[i]);
+        emu->fail_call = NULL;
+        CHECK(net_run(&t, WEIGHTS) >= 0, "%s: the other one: %s", calls[i], t.k.exec_error(t.ex));
+        net_leave(&u);
+        net_close(&t, WEIGHTS);
+    }
+}
+
 int main(void)
 {
     const char *order = getenv("KLING_EMU_ORDER");
@@ -432,9 +477,11 @@ int main(void)
     RUN(test_two_threads);
     RUN(test_memory_from_weights_in_use);
     RUN(test_bind_use_release);
+    RUN(test_release_after_making_room);
     RUN(test_large_download);
     RUN(test_late_failure);
     if (!order)
         RUN(test_calls_fail_anywhere);
+    RUN(test_failure_is_its_own);
     return check_exit();
 }

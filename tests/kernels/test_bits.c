@@ -60,7 +60,7 @@ static void linear_bits(Bits *b, KlDType dtype, KlActivation act, uint64_t want)
 
 static void conv_bits(Bits *b, uint64_t want)
 {
-    KlConvDesc d = { 6, 10, 3, 3, 3, 1, 1, 1, 1, 1, 1, 5, 7 };
+    KlConvDesc d = { 6, 10, 3, 3, 3, 1, 1, 1, 1, 1, 1, 5, 7, 0 };
     const float *src[3] = { b->x, b->y, b->x + 300 };
     float *values;
     void *mem;
@@ -83,8 +83,8 @@ static void run_all(Bits *b)
 {
     const KlKernels *k = &b->t.k;
     KlExec *ex = b->t.ex;
-    KlAttention att = { b->x, 60, b->y, 60, b->x, 60, b->out, 60, 70, 69, 5, 12, 0.7f, b->y, b->x };
-    KlNorm norm = { b->x, 60, b->out, 60, 70, 60, 1e-6f, b->y, b->y + 60, b->y + 120, b->y + 180, 120, 3 };
+    KlAttention att = { b->x, 60, b->y, 60, b->x, 60, b->out, 60, 70, 69, 5, 12, 0.7f, b->y, b->x, 0 };
+    KlNorm norm = { b->x, 60, b->out, 60, 70, 60, 1e-6f, b->y, b->y + 60, b->y + 120, b->y + 180, 120, 3, 0 };
     const float *in[3] = { b->x, b->y, b->x + 100 };
     const double a[3] = { 0.1, -1.7, 1e-5 };
 
@@ -101,7 +101,7 @@ static void run_all(Bits *b)
     k->mem_copy(ex, b->z, b->x, COUNT * sizeof(float));
     k->qk_norm_rope(ex, b->z, 60, 70, 5, 12, b->y, 1e-6f, b->x, b->y);
     expect(b, "qk_norm_rope", b->z, COUNT, 0x45fb4d34b7579058u);
-    k->pixel_norm(ex, b->out, b->x, 60, 70, b->y, KL_ACT_SILU);
+    k->pixel_norm(ex, b->out, b->x, 60, 70, b->y, KL_ACT_SILU, 0);
     expect(b, "pixel_norm", b->out, COUNT, 0x1e117d86233de513u);
     k->activate(ex, b->out, b->x, b->y, COUNT, KL_ACT_GELU_TANH);
     expect(b, "activate", b->out, COUNT, 0x7f3e963288e0a8ffu);

@@ -69,6 +69,84 @@ static void test_memory(const KtTable *table)
     kt_close(&t);
 }
 
+/* Reads beside the work: more of them than can be under way, each of what the ops before it made, into memory that
+ * nobody touches until its ticket is waited for. */
+static void test_reads(const KtTable *table)
+{
+    enum { READS = 30, N = 1000 };
+    float one[N], *x[2], *host[READS];
+    int64_t ticket[READS];
+    Kt t;
+
+    REQUIRE(!kt_open(&t, table, 2), "no executor");
+    for (int i = 0; i < N; i++)
+        one[i] = 1;
+    for (int i = 0; i < 2; i++) {
+        x[i] = t.k.mem_alloc(t.ex, sizeof(one));
+        t.k.mem_upload(t.ex, x[i], one, sizeof(one));
+    }
+    for (int r = 0; r < READS; r++) {
+        const double a[2] = { 1, 1 };
+
+        REQUIRE((host[r] = t.k.mem_host_alloc(t.ex, sizeof(one))), "no memory");
+        memset(host[r], 0, sizeof(one));
+        CHECK(r < 2 || t.k.mem_read_wait(t.ex, ticket[r - 2]) >= 0, "%s", t.k.exec_error(t.ex));
+        t.k.lincomb(t.ex, x[r % 2], (const float *const[]){ x[0], x[1] }, a, 2, N);     /* Fibonacci */
+        ticket[r] = t.k.mem_read(t.ex, host[r], x[r % 2], sizeof(one));
+        CHECK(ticket[r] > 0 && (!r || !t.k.ahead || ticket[r] > ticket[r - 1]), "ticket %d", (int)ticket[r]);
+    }
+    CHECK(t.k.mem_read_wait(t.ex, ticket[READS - 1]) >= 0 && t.k.mem_read_wait(t.ex, ticket[0]) >= 0, "%s",
+          t.k.exec_error(t.ex));
+    for (int r = 0; r < READS; r++) {
+        float want[2] = { 1, 1 };
+        int bad = 0;
+
+        for (int i = 0; i <= r; i++)
+            want[i % 2] = want[0] + want[1];
+        for (int i = 0; i < N; i++)
+            bad += host[r][i] != want[r % 2];
+        CHECK(!bad, "read %d: %d floats are not %g, but %g", r, bad, want[r % 2], host[r][0]);
+    }
+    for (int r = 0; r < READS; r++)
+        t.k.mem_host_free(t.ex, host[r]);
+    t.k.mem_host_free(t.ex, NULL);
+    CHECK(!t.k.mem_host_alloc(t.ex, SIZE_MAX - 8), "more host memory than there is");
+    t.k.mem_free(t.ex, x[0]);
+    t.k.mem_free(t.ex, x[1]);
+    kt_close(&t);
+}
+
+/* The host's memory is its own again when an upload returns, whatever is still under way. */
+static void test_uploads(const KtTable *table)
+{
+    enum { UPLOADS = 20 };
+    static const size_t sizes[] = { 1, 100, 32768, 32769 };     /* floats; small ones follow each other */
+    float *host = malloc(sizeof(*host) * 32769), *back = malloc(sizeof(*back) * 32769), *x[UPLOADS];
+    Kt t;
+
+    REQUIRE(!kt_open(&t, table, 1), "no executor");
+    for (int u = 0; u < UPLOADS; u++) {
+        const size_t n = sizes[u < 15 ? u % 3 : 3];
+
+        for (size_t i = 0; i < n; i++)
+            host[i] = (float)(u + 1);
+        REQUIRE((x[u] = t.k.mem_alloc(t.ex, n * sizeof(*host))), "no memory");
+        CHECK(t.k.mem_upload(t.ex, x[u], host, n * sizeof(*host)) >= 0, "%s", t.k.exec_error(t.ex));
+    }
+    for (int u = 0; u < UPLOADS; u++) {
+        const size_t n = sizes[u < 15 ? u % 3 : 3];
+        size_t bad = 0;
+
+        CHECK(t.k.mem_download(t.ex, back, x[u], n * sizeof(*back)) >= 0, "%s", t.k.exec_error(t.ex));
+        for (size_t i = 0; i < n; i++)
+            bad += back[i] != (float)(u + 1);
+        CHECK(!bad, "upload %d: %zu of %zu floats are another's", u, bad, n);
+        t.k.mem_free(t.ex, x[u]);
+    }
+    kt_close(&t);
+    free(host), free(back);
+}
+
 #define ROWS 70
 #define OUT 40
 #define IN 90
@@ -95,7 +173,7 @@ static void *job_main(void *arg)
         float *x = kt_input(&t, j->x + j->seed, ROWS * IN, 0), *y = kt_buf(&t, ROWS * OUT, 0);
         float *o = kt_buf(&t, ROWS * IN, 0);
         KlLinear lin = { .x = x, .ldx = IN, .w = { .data = j->w }, .y = y, .ldy = OUT, .M = ROWS, .N = OUT, .K = IN };
-        KlAttention att = { x, IN, x, IN, x, IN, o, IN, ROWS, ROWS, 5, IN / 5, 0.3f, NULL, NULL };
+        KlAttention att = { x, IN, x, IN, x, IN, o, IN, ROWS, ROWS, 5, IN / 5, 0.3f, NULL, NULL, 0 };
 
         t.k.exec_reserve(t.ex, t.k.linear_scratch(t.ex, ROWS, OUT, IN, KL_F32));
         t.k.exec_reserve(t.ex, t.k.attention_scratch(t.ex, ROWS, ROWS, 5, IN / 5));
@@ -239,6 +317,8 @@ int main(void)
 {
     kt_each("table", test_table);
     kt_each("memory", test_memory);
+    kt_each("uploads", test_uploads);
+    kt_each("reads", test_reads);
     kt_each("two_executors", test_two_executors);
     if (!getenv("KLING_TEST_CUDA")) {
         RUN(test_parallel);

@@ -1,10 +1,11 @@
 /*
- * patchify, unpatchify, to_rgb, and pixel shuffles.
+ * patchify, unpatchify, to_pixels, and pixel shuffles.
  * Copyright (c) 2026 the kling for FFmpeg developers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The first two only move: exact. to_rgb is one multiplication by a half and
- * one rounded addition, so every table gives ref's bits. shuffle_up only moves.
+ * The first two only move: exact. to_pixels is one multiplication by a half and
+ * one rounded addition, then one rounded product and one rounding to a whole
+ * number, so every table gives ref's bits. shuffle_up only moves.
  * shuffle_down is a sum of g terms, each scaled by a rounded 1/g (2 u), and
  * perhaps of what was there; each t of T is one call, so g + 1 terms bound all.
  */
@@ -22,7 +23,6 @@ static const Case cases[] = {
 typedef struct Data {
     Case c;
     const float *in;
-    int ld;                             /* to_rgb: past W */
 } Data;
 
 static void run_patchify(Kt *t, const void *arg, float *out)
@@ -66,7 +66,7 @@ static void test_patches(const KtTable *table)
         size_t n = (size_t)c->C * c->F * c->R * c->W;
         float *in = kt_random(n, 1, KT_SPIKES);
         double *want = malloc(n * sizeof(*want)), *tol = calloc(n, sizeof(*tol));
-        Data d = { *c, in, 0 };
+        Data d = { *c, in };
         char label[64];
 
         in[n / 2] = NAN;
@@ -81,47 +81,87 @@ static void test_patches(const KtTable *table)
     }
 }
 
-static void run_to_rgb(Kt *t, const void *arg, float *out)
-{
-    const Data *d = arg;
-    const Case *c = &d->c;
-    size_t ld = c->W + d->ld, n = (size_t)c->R * c->W;
-    float *x = kt_input(t, d->in, n * c->C, c->off);
-    float *rgb[3];
+typedef struct Pixels {
+    KlPixels p;                         /* without x and out */
+    int R, off;
+    const float *in;
+} Pixels;
 
-    for (int i = 0; i < 3; i++)
-        rgb[i] = kt_buf(t, c->R * ld, c->off);
-    t->k.to_rgb(t->ex, rgb, ld, x, c->R, c->W, c->C);
+/* out: a float for each sample, in the order of memory */
+static void run_to_pixels(Kt *t, const void *arg, float *out)
+{
+    const Pixels *d = arg;
+    KlPixels p = d->p;
+    const size_t bytes = kl_pixels_bytes(p.rows, p.cols, p.bits), words = (bytes + 3) / 4;
+    const size_t size = kl_sample_bytes(p.bits), n = bytes / size;
+    float *to = kt_buf(t, words, d->off), guard = kt_guard();
+    unsigned char *host = malloc(words * 4), rest[4];
+
+    p.x = kt_input(t, d->in, (size_t)d->R * p.W * p.C, d->off);
+    p.out = to;
+    t->k.to_pixels(t->ex, &p);
     kt_sync(t);
-    for (int i = 0; i < 3; i++)
-        kt_output_2d(t, out + i * n, rgb[i], c->R, c->W, ld);
+    t->k.mem_download(t->ex, host, to, words * 4);
+    for (size_t i = 0; i < n; i++) {
+        uint16_t two;
+
+        memcpy(&two, host + i * size, size < 2 ? 1 : 2);
+        if (size == 4)
+            memcpy(out + i, host + i * 4, 4);
+        else
+            out[i] = size == 2 ? two : host[i];
+    }
+    memcpy(rest, &guard, 4);
+    if (memcmp(host + bytes, rest + bytes % 4, words * 4 - bytes))
+        snprintf(t->why, sizeof(t->why), "bytes past the last were written");
+    free(host);
 }
 
-static void test_to_rgb(const KtTable *table)
+/* Of x in [-1,1] as to_pixels has it, by the contract's words and not by kl_sample(). */
+static double sample_of(float x, int bits)
 {
-    static const struct { int C, R, W, ld, off; } sizes[] = {
-        { 3, 1, 1, 0, 0 }, { 3, 7, 17, 5, 1 }, { 12, 33, 3, 0, 0 }, { 5, 2, 130, 2, 0 },
+    const double v = isnan(x) ? x : (float)fmin(fmax(x * 0.5 + 0.5, 0), 1);
+
+    if (bits == 32)
+        return v;
+    return isnan(v) ? 0 : rint((float)((float)v * (float)((1 << bits) - 1)));
+}
+
+static void test_to_pixels(const KtTable *table)
+{
+    /* C, R, W, row0, col0, rows, cols, off */
+    static const int sizes[][8] = {
+        { 3, 1, 1, 0, 0, 1, 1, 0 },      { 3, 7, 17, 0, 0, 7, 17, 1 },    { 12, 33, 3, 2, 1, 30, 2, 0 },
+        { 5, 2, 130, 1, 3, 1, 126, 2 },  { 3, 40, 48, 4, 8, 33, 31, 0 },
+    };
+    static const int kinds[][2] = {     /* bits, packed */
+        { 32, 0 }, { 8, 0 }, { 10, 0 }, { 12, 0 }, { 16, 0 }, { 8, 1 }, { 1, 0 }, { 9, 1 },
     };
 
-    for (size_t i = 0; i < KT_LEN(sizes); i++) {
-        Data d = { .c = { .C = sizes[i].C, .R = sizes[i].R, .W = sizes[i].W, .off = sizes[i].off }, .ld = sizes[i].ld };
-        size_t n = (size_t)d.c.R * d.c.W;
-        float *in = kt_random(n * d.c.C, 1, KT_SPIKES);
-        double *want = malloc(3 * n * sizeof(*want)), *tol = calloc(3 * n, sizeof(*tol));
+    for (size_t i = 0; i < KT_LEN(sizes) * KT_LEN(kinds); i++) {
+        const int *s = sizes[i / KT_LEN(kinds)], *kind = kinds[i % KT_LEN(kinds)], max = (1 << (kind[0] & 31)) - 1;
+        Pixels d = { .p = { .C = s[0], .W = s[2], .row0 = s[3], .col0 = s[4], .rows = s[5], .cols = s[6],
+                            .bits = kind[0], .packed = kind[1] }, .R = s[1], .off = s[7] };
+        size_t all = (size_t)d.R * d.p.W * d.p.C, plane = (size_t)d.p.rows * d.p.cols, n = 3 * plane;
+        float *in = kt_random(all, 1, KT_SPIKES);
+        double *want = malloc(n * sizeof(*want)), *tol = calloc(n, sizeof(*tol));
+        char label[96];
 
-        for (size_t k = 0; k < n * d.c.C; k++)
-            in[k] *= 1.2f;
-        in[0] = NAN;
-        if (n > 2)
-            in[d.c.C] = INFINITY, in[d.c.C + 1] = -INFINITY;
-        for (int c = 0; c < 3; c++)
-            for (size_t k = 0; k < n; k++) {
-                float v = in[k * d.c.C + c];
+        for (size_t k = 0; k < all; k++)        /* also halfway between two codes, where ties are to be to even */
+            in[k] = k % 5 || kind[0] == 32 ? in[k] * 1.2f : (float)((k % max + 0.5) / max * 2 - 1);
+        in[(s[3] * s[2] + s[4]) * s[0]] = NAN;
+        if (plane > 2)
+            in[(s[3] * s[2] + s[4] + 1) * s[0]] = INFINITY, in[(s[3] * s[2] + s[4] + 1) * s[0] + 1] = -INFINITY;
+        for (size_t k = 0; k < n; k++) {
+            size_t c = kind[1] ? k % 3 : k / plane, at = kind[1] ? k / 3 : k % plane;
+            size_t r = at / d.p.cols + s[3], w = at % d.p.cols + s[4];
 
-                want[c * n + k] = isnan(v) ? NAN : (float)fmin(fmax(v * 0.5 + 0.5, 0), 1);
-            }
+            want[k] = sample_of(in[(r * d.p.W + w) * d.p.C + c], kind[0]);
+        }
         d.in = in;
-        kt_case(table, "to_rgb", run_to_rgb, &d, 3 * n, want, tol);
+        snprintf(label, sizeof(label), "%dx%d of %dx%d, C %d, %d bits%s", d.p.cols, d.p.rows, d.p.W, d.R, d.p.C,
+                 kind[0], kind[1] ? ", packed" : "");
+        kt_case(table, label, run_to_pixels, &d, n, want, tol);
         free(in), free(want), free(tol);
     }
 }
@@ -233,6 +273,6 @@ int main(void)
 {
     kt_each("shuffle", test_shuffle);
     kt_each("patches", test_patches);
-    kt_each("to_rgb", test_to_rgb);
+    kt_each("to_pixels", test_to_pixels);
     return check_exit();
 }

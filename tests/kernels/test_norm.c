@@ -168,7 +168,7 @@ static void run_pixel(Kt *t, const void *arg, float *out)
     float *x = kt_input(t, d->x, n, c->off), *y = c->in_place ? x : kt_buf(t, n, c->off);
     const float *gamma = kt_input(t, d->weight, c->D, c->off);
 
-    t->k.pixel_norm(t->ex, y, x, c->S, c->D, gamma, d->act);
+    t->k.pixel_norm(t->ex, y, x, c->S, c->D, gamma, d->act, 0);
     kt_sync(t);
     kt_output_2d(t, out, y, 1, n, n);
 }

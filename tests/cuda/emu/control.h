@@ -33,6 +33,7 @@ typedef struct EmuControl {
     long graph_launches;                /* counted */
     long handles;                       /* streams, events, pools, graphs and page-locked buffers that there are */
     float elapsed_ms;                   /* what any two events are apart, 1 */
+    int plain_products;                 /* 1: products have no epilogues; set by KLING_EMU_PLAIN */
 } EmuControl;
 
 typedef EmuControl *EmuControlFn(void);

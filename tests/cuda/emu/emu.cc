@@ -38,7 +38,7 @@ static unsigned order_wanted()
 
 std::recursive_mutex emu_lock;
 EmuControl emu_control = { 1, 9, 13000, (size_t)2 << 30, NULL, cudaSuccess, 0, 0, 0, 0, order_wanted(), NULL,
-                           cudaSuccess, 0, 0, 1 };
+                           cudaSuccess, 0, 0, 1, getenv("KLING_EMU_PLAIN") != NULL };
 extern "C" __attribute__((visibility("default"))) EmuControl *kl_emu_control(void) { return &emu_control; }
 
 static thread_local cudaError_t last_error;

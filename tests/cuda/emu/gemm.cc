@@ -8,7 +8,10 @@
 bool kl_cuda_gemm_open(KlExec *) { return true; }
 void kl_cuda_gemm_close(KlExec *) {}
 
-static float half_at(const void *p, int64_t i) { return kl_f32_of_bf16(((const uint16_t *)p)[i]); }
+static float at(const void *p, bool half, int64_t i)
+{
+    return half ? kl_f32_of_bf16(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+}
 
 static void row(const KlCudaGemm &p, int64_t m)
 {
@@ -16,13 +19,17 @@ static void row(const KlCudaGemm &p, int64_t m)
         double sum = 0;
 
         for (int64_t k = 0; k < p.K; k++)
-            sum += p.half ? (double)half_at(p.x, m * p.ldx + k) * half_at(p.w, n * p.ldw + k)
-                          : (double)((const float *)p.x)[m * p.ldx + k] * ((const float *)p.w)[n * p.ldw + k];
+            sum += (double)at(p.x, p.half, m * p.ldx + k) * at(p.w, p.half, n * p.ldw + k);
         if (p.add)
-            sum += p.y[m * p.ldy + n];
+            sum += at(p.y, p.y_half, m * p.ldy + n);
         if (p.bias)
-            sum += p.bias[n];
-        p.y[m * p.ldy + n] = p.gelu ? kl_act((float)sum, KL_ACT_GELU_TANH) : (float)sum;
+            sum += at(p.bias, p.y_half, n);
+        if (p.gelu)
+            sum = kl_act((float)sum, KL_ACT_GELU_TANH);
+        if (p.y_half)
+            ((uint16_t *)p.y)[m * p.ldy + n] = kl_bf16((float)sum);
+        else
+            ((float *)p.y)[m * p.ldy + n] = (float)sum;
     }
 }
 
@@ -34,11 +41,11 @@ static void product(KlCudaGemm p)
         row(p, m);
 }
 
-void kl_cuda_gemm(KlExec *ex, const KlCudaGemm *p)
+bool kl_cuda_gemm(KlExec *ex, const KlCudaGemm *p)
 {
-    if (ex->failed)
-        return;
+    if (ex->failed || (kl_emu_control()->plain_products && (p->bias || p->gelu || p->add)))
+        return false;
     KL_ON_DEVICE(p->x), KL_ON_DEVICE(p->w), KL_ON_DEVICE(p->y), KL_ON_DEVICE(p->bias);
     emu_launch("cublasLtMatmul", dim3((unsigned)((p->M + 31) / 32)), dim3(32), 0, ex->stream, emu_bind(product, *p));
-    kl_cuda_ok(ex, cudaGetLastError(), "cublasLtMatmul");
+    return kl_cuda_ok(ex, cudaGetLastError(), "cublasLtMatmul");
 }
