@@ -153,7 +153,7 @@ int  kl_vae_stream_open(KlVaeStream *s, KlDiag *d, KlVaeHalf *half, KlExec *ex, 
 void kl_vae_stream_close(KlVaeStream *s);
 /** A picture of `floats` from the pool; NULL with d->error when out of memory. */
 float *kl_vae_take(KlVaeStream *s, KlDiag *d, int64_t floats);
-/** What becomes an operand (kernels.h) of x[pixels,channels]: x itself where that can be, else, and where x is NULL, one
+/** What becomes an operand (kernels.h) of x[pixels,channels]: x itself where that can be, else, or for x NULL, one
  *  from the pool. */
 float *kl_vae_take_operand(KlVaeStream *s, KlDiag *d, float *x, int64_t pixels, int channels);
 /** Back to the pool; NULL is allowed. */

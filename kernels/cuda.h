@@ -25,6 +25,8 @@ typedef struct KlCudaParams {
                                            Weights that do not fit beside the activations are copied from the host for
                                            every use. 0: as much as there is */
     int64_t weight_bytes;               /* likewise, that weights may keep */
+    int64_t pinned_bytes;               /* of the host's memory that copies of weights for the device may pin. 0: half
+                                           of what is available when the table opens */
     bool no_wgmma;                      /* for proofs and comparisons: no products of warpgroups */
     const char *plugin;                 /* file to open; NULL: libkling_cuda.so beside libkling */
 } KlCudaParams;

@@ -7,6 +7,7 @@
  */
 #include "config.h"
 #include "kernels/cuda.h"
+#include "kernels/host_exec.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@ static int find_plugin(char path[PATH_MAX_LEN])
 int kl_kernels_init_cuda(KlKernels *k, const KlCudaParams *p, char *why, size_t size)
 {
     char path[PATH_MAX_LEN];
+    KlCudaParams params = *p;
     KlCudaPluginFn *plugin;
     void *lib, *symbol;
 
@@ -59,5 +61,7 @@ int kl_kernels_init_cuda(KlKernels *k, const KlCudaParams *p, char *why, size_t 
         dlclose(lib);
         return -1;
     }
-    return plugin()->open(k, p, why, size);
+    if (params.pinned_bytes <= 0)
+        params.pinned_bytes = kl_host_mem_pinnable();
+    return plugin()->open(k, &params, why, size);
 }

@@ -35,6 +35,8 @@ static inline int64_t kl_max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /** The least of free memory and swap, the container's limit and the address space's. */
 int64_t kl_host_mem_available(const KlKernels *k);
+/** Bytes that may be locked in memory while the machine lives well: half of what is left without swapping. */
+int64_t kl_host_mem_pinnable(void);
 
 /** Fills the entries of a table that do not compute: exec_*, mem_*, *_bind, *_release, close. */
 void kl_kernels_init_host(KlKernels *k);

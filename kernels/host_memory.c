@@ -8,6 +8,7 @@
  */
 #include "kernels/host_exec.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -36,15 +37,14 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-int64_t kl_host_mem_available(const KlKernels *k)
+/* Bytes left, of memory alone or with what may be swapped out for it. */
+static int64_t mem_left(bool swap)
 {
     int64_t left = INT64_MAX, limit, used, cached;
-    struct rlimit rl;
 
-    (void)k;
     if ((limit = read_number("/proc/meminfo", "MemAvailable:")) >= 0)
         left = limit * 1024;
-    if ((limit = read_number("/proc/meminfo", "SwapFree:")) > 0 && left != INT64_MAX)
+    if (swap && (limit = read_number("/proc/meminfo", "SwapFree:")) > 0 && left != INT64_MAX)
         left += limit * 1024;
 
     if ((limit = read_number("/sys/fs/cgroup/memory.max", "")) >= 0 &&
@@ -52,6 +52,20 @@ int64_t kl_host_mem_available(const KlKernels *k)
         cached = read_number("/sys/fs/cgroup/memory.stat", "file ");    /* given back under pressure */
         left = smaller(left, limit - used + (cached > 0 ? cached : 0));
     }
+    return left < 0 ? 0 : left;
+}
+
+int64_t kl_host_mem_pinnable(void)
+{
+    return mem_left(false) / 2;
+}
+
+int64_t kl_host_mem_available(const KlKernels *k)
+{
+    int64_t left = mem_left(true), used;
+    struct rlimit rl;
+
+    (void)k;
     if (!getrlimit(RLIMIT_AS, &rl) && rl.rlim_cur != RLIM_INFINITY &&
         (used = read_number("/proc/self/status", "VmSize:")) >= 0)
         left = smaller(left, (int64_t)rl.rlim_cur - used * 1024);

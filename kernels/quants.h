@@ -39,6 +39,9 @@ KL_QUANTS_FN float kl_bits_f32(uint32_t u)
     return f;
 }
 
+#ifdef KL_HALF_F32                      /* a device has an instruction; it makes another NaN of a NaN */
+KL_QUANTS_FN float kl_half_f32(uint16_t h) { return KL_HALF_F32(h); }
+#else
 KL_QUANTS_FN float kl_half_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
@@ -49,6 +52,7 @@ KL_QUANTS_FN float kl_half_f32(uint16_t h)
         return kl_bits_f32(sign | (e + 112) << 23 | m << 13);
     return sign ? -(float)m * 0x1p-24f : (float)m * 0x1p-24f;
 }
+#endif
 
 /* The half float at p. */
 KL_QUANTS_FN float kl_half_at(const uint8_t *p)
@@ -81,97 +85,112 @@ KL_QUANTS_FN float kl_e5m2_f32(uint8_t b)
 /* Kept a loop until it is vectorized: unrolled first, a short one is not. */
 #define KL_NO_UNROLL _Pragma("GCC unroll 1")
 
-/* -- blocks of 32, each written to y[32] -- */
+/* A format is one function, kl_run_*: elements from .. from + n - 1 of the block b, which share a scale. Where it is
+ * called n is a constant, that divides from. d and m come from the caller, so that a whole block decodes them once. */
+
+/* Of it are made kl_dequant_*, a whole block by `all`, and kl_part_*, a part of it. d_of, m_of: of the block b. */
+#define KL_FORMAT(name, d_of, m_of, all)                                                                \
+    KL_QUANTS_FN void kl_dequant_##name(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)             \
+    {                                                                                                   \
+        float d = d_of, m = m_of;                                                                       \
+                                                                                                        \
+        all;                                                                                            \
+    }                                                                                                   \
+    KL_QUANTS_FN void kl_part_##name(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b, int from, int n) \
+    {                                                                                                   \
+        kl_run_##name(y, b, d_of, m_of, from, n);                                                       \
+    }
+#define KL_HALVES(run) run(y, b, d, m, 0, 16), run(y + 16, b, d, m, 16, 16)
+#define KL_RUNS(run, n) for (int s = 0; s < 256 / n; s++) run(y + s * n, b, d, m, s * n, n)
+#define KL_RUN_ARGS float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b, float d, float m, int from, int n
+
+/* -- blocks of 32 -- */
 
 /* d, q[32] signed */
-KL_QUANTS_FN void kl_dequant_q8_0(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q8_0(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b);
-
-    for (int i = 0; i < 32; i++)
-        y[i] = (float)(int8_t)b[2 + i] * d;
+    (void)m;
+    for (int i = 0; i < n; i++)
+        y[i] = (float)(int8_t)b[2 + from + i] * d;
 }
+KL_FORMAT(q8_0, kl_half_at(b), 0, kl_run_q8_0(y, b, d, m, 0, 32))
 
 /* d, ql[16]: the low nibbles are elements 0..15, the high ones 16..31 */
-KL_QUANTS_FN void kl_dequant_q4_0(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q4_0(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b);
+    const uint8_t *q = b + 2 + from % 16;
+    int shift = from / 16 * 4;
 
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i] = (float)((b[2 + i] & 15) - 8) * d;
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i + 16] = (float)((b[2 + i] >> 4) - 8) * d;
+    (void)m;
+    KL_NO_UNROLL for (int i = 0; i < n; i++)
+        y[i] = (float)((q[i] >> shift & 15) - 8) * d;
 }
+KL_FORMAT(q4_0, kl_half_at(b), 0, KL_HALVES(kl_run_q4_0))
 
 /* d, m, ql[16] */
-KL_QUANTS_FN void kl_dequant_q4_1(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q4_1(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b), m = kl_half_at(b + 2);
+    const uint8_t *q = b + 4 + from % 16;
+    int shift = from / 16 * 4;
 
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i] = (float)(b[4 + i] & 15) * d + m;
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i + 16] = (float)(b[4 + i] >> 4) * d + m;
+    KL_NO_UNROLL for (int i = 0; i < n; i++)
+        y[i] = (float)(q[i] >> shift & 15) * d + m;
 }
+KL_FORMAT(q4_1, kl_half_at(b), kl_half_at(b + 2), KL_HALVES(kl_run_q4_1))
 
 /* d, qh: bit i is the fifth bit of element i, ql[16] */
-KL_QUANTS_FN void kl_dequant_q5_0(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q5_0(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b);
+    const uint8_t *q = b + 6 + from % 16;
     uint32_t qh = kl_u32_at(b + 2);
+    int shift = from / 16 * 4;
 
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i] = (float)((int)((b[6 + i] & 15) | (qh >> i & 1) << 4) - 16) * d;
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i + 16] = (float)((int)((b[6 + i] >> 4) | (qh >> (i + 16) & 1) << 4) - 16) * d;
+    (void)m;
+    KL_NO_UNROLL for (int i = 0; i < n; i++)
+        y[i] = (float)((int)((q[i] >> shift & 15) | (qh >> (from + i) & 1) << 4) - 16) * d;
 }
+KL_FORMAT(q5_0, kl_half_at(b), 0, KL_HALVES(kl_run_q5_0))
 
 /* d, m, qh, ql[16] */
-KL_QUANTS_FN void kl_dequant_q5_1(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q5_1(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b), m = kl_half_at(b + 2);
+    const uint8_t *q = b + 8 + from % 16;
     uint32_t qh = kl_u32_at(b + 4);
+    int shift = from / 16 * 4;
 
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i] = (float)(int)((b[8 + i] & 15) | (qh >> i & 1) << 4) * d + m;
-    KL_NO_UNROLL for (int i = 0; i < 16; i++)
-        y[i + 16] = (float)(int)((b[8 + i] >> 4) | (qh >> (i + 16) & 1) << 4) * d + m;
+    KL_NO_UNROLL for (int i = 0; i < n; i++)
+        y[i] = (float)(int)((q[i] >> shift & 15) | (qh >> (from + i) & 1) << 4) * d + m;
 }
+KL_FORMAT(q5_1, kl_half_at(b), kl_half_at(b + 2), KL_HALVES(kl_run_q5_1))
 
-/* -- blocks of 256, each written to y[256] -- */
+/* -- blocks of 256 -- */
 
 /* sc[16]: scale | minimum << 4 of 16 elements; q[64]: of each half of the block, four times 32 elements two bits
  * apart; d, m */
-KL_QUANTS_FN void kl_dequant_q2_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q2_k(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b + 80), m = kl_half_at(b + 82);
+    int s = from / 16, shift = s / 2 % 4 * 2;
+    const uint8_t *q = b + 16 + s / 8 * 32 + s % 2 * 16 + from % 16;
+    float ds = d * (float)(b[s] & 15), ms = m * (float)(b[s] >> 4);
 
-    for (int s = 0; s < 16; s++) {
-        const uint8_t *q = b + 16 + s / 8 * 32 + s % 2 * 16;
-        float ds = d * (float)(b[s] & 15), ms = m * (float)(b[s] >> 4);
-        int shift = s / 2 % 4 * 2;
-
-        for (int i = 0; i < 16; i++)
-            y[s * 16 + i] = ds * (float)(q[i] >> shift & 3) - ms;
-    }
+    for (int i = 0; i < n; i++)
+        y[i] = ds * (float)(q[i] >> shift & 3) - ms;
 }
+KL_FORMAT(q2_k, kl_half_at(b + 80), kl_half_at(b + 82), KL_RUNS(kl_run_q2_k, 16))
 
 /* qh[32]: bit j of byte i is the third bit of element 32 j + i; q[64] as in q2_k; sc[12]: 16 scales of 6 bits; d */
-KL_QUANTS_FN void kl_dequant_q3_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q3_k(KL_RUN_ARGS)
 {
-    const uint8_t *sc = b + 96;
-    float d = kl_half_at(b + 108);
+    int s = from / 16, shift = s / 2 % 4 * 2, bit = s / 2;
+    const uint8_t *sc = b + 96, *q = b + 32 + s / 8 * 32 + s % 2 * 16 + from % 16, *qh = b + s % 2 * 16 + from % 16;
+    int low = s < 8 ? sc[s] & 15 : sc[s - 8] >> 4, high = sc[8 + s % 4] >> s / 4 * 2 & 3;
+    float ds = d * (float)((low | high << 4) - 32);
 
-    for (int s = 0; s < 16; s++) {
-        const uint8_t *q = b + 32 + s / 8 * 32 + s % 2 * 16, *qh = b + s % 2 * 16;
-        int low = s < 8 ? sc[s] & 15 : sc[s - 8] >> 4, high = sc[8 + s % 4] >> s / 4 * 2 & 3;
-        float ds = d * (float)((low | high << 4) - 32);
-        int shift = s / 2 % 4 * 2, bit = s / 2;
-
-        for (int i = 0; i < 16; i++)
-            y[s * 16 + i] = ds * (float)((int)((q[i] >> shift & 3) | (qh[i] >> bit & 1) << 2) - 4);
-    }
+    (void)m;
+    KL_NO_UNROLL for (int i = 0; i < n; i++)
+        y[i] = ds * (float)((int)((q[i] >> shift & 3) | (qh[i] >> bit & 1) << 2) - 4);
 }
+KL_FORMAT(q3_k, kl_half_at(b + 108), 0, KL_RUNS(kl_run_q3_k, 16))
 
 /* Of q4_k and q5_k: scale and minimum j of 8, 6 bits each in 12 bytes. */
 KL_QUANTS_FN void kl_scale_min(int j, const uint8_t *sc, int *scale, int *min)
@@ -186,57 +205,49 @@ KL_QUANTS_FN void kl_scale_min(int j, const uint8_t *sc, int *scale, int *min)
 }
 
 /* d, m, sc[12], ql[128]: of 64 elements, the low nibbles are the first 32 */
-KL_QUANTS_FN void kl_dequant_q4_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q4_k(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b), m = kl_half_at(b + 2);
+    const uint8_t *q = b + 16 + from / 64 * 32 + from % 32;
+    int scale, min, shift = from / 32 % 2 * 4;
+    float ds, ms;
 
-    for (int s = 0; s < 8; s++) {
-        const uint8_t *q = b + 16 + s / 2 * 32;
-        int scale, min, shift = s % 2 * 4;
-        float ds, ms;
-
-        kl_scale_min(s, b + 4, &scale, &min);
-        ds = d * (float)scale;
-        ms = m * (float)min;
-        for (int i = 0; i < 32; i++)
-            y[s * 32 + i] = ds * (float)(q[i] >> shift & 15) - ms;
-    }
+    kl_scale_min(from / 32, b + 4, &scale, &min);
+    ds = d * (float)scale;
+    ms = m * (float)min;
+    for (int i = 0; i < n; i++)
+        y[i] = ds * (float)(q[i] >> shift & 15) - ms;
 }
+KL_FORMAT(q4_k, kl_half_at(b), kl_half_at(b + 2), KL_RUNS(kl_run_q4_k, 32))
 
 /* d, m, sc[12], qh[32]: bit j of byte i is the fifth bit of element 32 j + i, ql[128] as in q4_k */
-KL_QUANTS_FN void kl_dequant_q5_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q5_k(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b), m = kl_half_at(b + 2);
+    const uint8_t *q = b + 48 + from / 64 * 32 + from % 32, *qh = b + 16 + from % 32;
+    int scale, min, shift = from / 32 % 2 * 4, bit = from / 32;
+    float ds, ms;
 
-    for (int s = 0; s < 8; s++) {
-        const uint8_t *q = b + 48 + s / 2 * 32, *qh = b + 16;
-        int scale, min, shift = s % 2 * 4;
-        float ds, ms;
-
-        kl_scale_min(s, b + 4, &scale, &min);
-        ds = d * (float)scale;
-        ms = m * (float)min;
-        for (int i = 0; i < 32; i++)
-            y[s * 32 + i] = ds * (float)((q[i] >> shift & 15) | (qh[i] >> s & 1) << 4) - ms;
-    }
+    kl_scale_min(bit, b + 4, &scale, &min);
+    ds = d * (float)scale;
+    ms = m * (float)min;
+    for (int i = 0; i < n; i++)
+        y[i] = ds * (float)((q[i] >> shift & 15) | (qh[i] >> bit & 1) << 4) - ms;
 }
+KL_FORMAT(q5_k, kl_half_at(b), kl_half_at(b + 2), KL_RUNS(kl_run_q5_k, 32))
 
 /* ql[128], qh[64], sc[16] signed, d; of each half of the block, elements 32 j + i: the nibble is in ql[i + j % 2 * 32],
  * two more bits in qh[i] */
-KL_QUANTS_FN void kl_dequant_q6_k(float *KL_RESTRICT y, const uint8_t *KL_RESTRICT b)
+KL_QUANTS_FN void kl_run_q6_k(KL_RUN_ARGS)
 {
-    float d = kl_half_at(b + 208);
+    int s = from / 16, low = s / 4 % 2 * 4, high = s / 2 % 4 * 2;
+    const uint8_t *ql = b + s / 8 * 64 + s / 2 % 2 * 32 + s % 2 * 16 + from % 16;
+    const uint8_t *qh = b + 128 + s / 8 * 32 + s % 2 * 16 + from % 16;
+    float ds = d * (float)(int8_t)b[192 + s];
 
-    for (int s = 0; s < 16; s++) {
-        const uint8_t *ql = b + s / 8 * 64 + s / 2 % 2 * 32 + s % 2 * 16;
-        const uint8_t *qh = b + 128 + s / 8 * 32 + s % 2 * 16;
-        int low = s / 4 % 2 * 4, high = s / 2 % 4 * 2;
-        float ds = d * (float)(int8_t)b[192 + s];
-
-        for (int i = 0; i < 16; i++)
-            y[s * 16 + i] = ds * (float)((int)((ql[i] >> low & 15) | (qh[i] >> high & 3) << 4) - 32);
-    }
+    (void)m;
+    KL_NO_UNROLL for (int i = 0; i < n; i++)
+        y[i] = ds * (float)((int)((ql[i] >> low & 15) | (qh[i] >> high & 3) << 4) - 32);
 }
+KL_FORMAT(q6_k, kl_half_at(b + 208), 0, KL_RUNS(kl_run_q6_k, 16))
 
 /** n_blocks blocks of a GGUF format to f32. */
 static inline void kl_dequant_blocks(float *KL_RESTRICT y, KlDType t, const uint8_t *KL_RESTRICT b, int64_t n_blocks)

@@ -18,9 +18,12 @@ TEST_HELP_OBJ = $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(TEST_SRC),$(call src_
 define test_rule
 $(filter $(B)/tests/$(1)/%,$(TEST_BIN)): $(B)/%: $(B)/obj/%.o $(call TEST_HELP_OBJ,$(1)) $(TOOL_COMMON_OBJ) $(LIB_A)
 	@mkdir -p $$(@D)
-	$$(call say,LINK,$$@)$(CC) $(LDFLAGS_ALL) -o $$@ $$< $(call TEST_HELP_OBJ,$(1)) $(TOOL_COMMON_OBJ) $(LIB_A) $(LIBS)
+	$$(call say,LINK,$$@)$(CC) $(LDFLAGS_ALL) $$(TEST_LDFLAGS) -o $$@ $$< $(call TEST_HELP_OBJ,$(1)) \
+		$(TOOL_COMMON_OBJ) $(LIB_A) $(LIBS)
 endef
 $(foreach d,unit kernels golden cuda,$(if $(filter $(B)/tests/$(d)/%,$(TEST_BIN)),$(eval $(call test_rule,$(d)))))
+
+$(B)/tests/cuda/test_clip: TEST_LDFLAGS = -Wl,--wrap=kl_kernels_init_cuda
 
 # The samples are built as a user would: with pkg-config, against the shared library.
 SAMPLE_SRC := $(sort $(call src_in,samples/*.c))

@@ -30,22 +30,30 @@ struct Flash {
 
 #define THREADS 256
 
-static __global__ void __launch_bounds__(THREADS)
-heads_kernel(uint16_t *out, const float *x, int64_t ldx, int64_t S, int H, int E, int EP)
+#define MAX_TOKENS (1 << 26)            /* a head's 16 bytes are then counted in 32 bits */
+
+/* A thread writes 16 bytes of head blockIdx.y. VEC: x's heads begin at multiples of 16 bytes. */
+template<bool VEC> static __global__ void __launch_bounds__(THREADS)
+heads_kernel(uint4 *out, const float *x, int64_t ldx, uint32_t S, int E, int EP)
 {
-    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, pairs = EP / 2, row = i / pairs, s = row / H;
-    int h = (int)(row - s * H), e = (int)(i - row * pairs) * 2;
+    const uint32_t i = blockIdx.x * THREADS + threadIdx.x, pieces = (uint32_t)EP / 8, s = i / pieces;
+    const int e0 = (int)(i - s * pieces) * 8;
+    float v[8];
 
     if (s >= S)
         return;
-    x += s * ldx + (int64_t)h * E + e;
-    *(uint32_t *)(out + ((int64_t)h * S + s) * EP + e) = kl_bf16x2(e < E ? x[0] : 0, e + 1 < E ? x[1] : 0);
+    kl_load8<VEC>(v, x + s * ldx + (int64_t)blockIdx.y * E + e0, E - e0);
+    out[((int64_t)blockIdx.y * S + s) * pieces + e0 / 8] = kl_bf16x8(v);
 }
 
 static void heads(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t S, int H, int E, int EP)
 {
-    KL_LAUNCH(ex, heads_kernel, dim3(kl_blocks(S * H * (EP / 2), THREADS)), dim3(THREADS), 0, out, x, ldx, S, H, E,
-              EP);
+    dim3 grid(kl_blocks(S * (EP / 8), THREADS), (unsigned)H);
+
+    if (E % 4 == 0 && ldx % 4 == 0 && ((uintptr_t)x & 15) == 0)
+        KL_LAUNCH(ex, (heads_kernel<true>), grid, dim3(THREADS), 0, (uint4 *)out, x, ldx, (uint32_t)S, E, EP);
+    else
+        KL_LAUNCH(ex, (heads_kernel<false>), grid, dim3(THREADS), 0, (uint4 *)out, x, ldx, (uint32_t)S, E, EP);
 }
 
 /* -- the kernel -- */
@@ -276,7 +284,8 @@ bool kl_cuda_attention_mma(KlExec *ex, const KlAttention *a)
     Flash p = { q, k, v, a->out, a->operand != 0, a->ldo, a->Sq, a->Sk, a->E, a->scale * LOG2E, a->key_bias,
                 a->rel_bias };
 
-    if (!EP || a->H > 65535 || ex->scratch_bytes < kl_cuda_attention_mma_scratch(a->Sq, a->Sk, a->H, a->E))
+    if (!EP || a->H > 65535 || a->Sq > MAX_TOKENS || a->Sk > MAX_TOKENS ||
+        ex->scratch_bytes < kl_cuda_attention_mma_scratch(a->Sq, a->Sk, a->H, a->E))
         return false;
     heads(ex, q, a->q, a->ldq, a->Sq, a->H, a->E, EP);
     heads(ex, k, a->k, a->ldk, a->Sk, a->H, a->E, EP);

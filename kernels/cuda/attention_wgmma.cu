@@ -40,32 +40,35 @@ struct Flash {
 
 #define PACK_THREADS 256
 
-/* A thread writes 16 bytes. */
-static __global__ void __launch_bounds__(PACK_THREADS)
-panels_kernel(uint4 *out, const float *x, int64_t ldx, int64_t S, int64_t tiles, int rows, int H, int E, int EP)
+#define MAX_TOKENS (1 << 26)            /* a head's 16 bytes are then counted in 32 bits */
+
+/* A thread writes 16 bytes of head blockIdx.y. VEC: x's heads begin at multiples of 16 bytes. */
+template<int EP, bool VEC> static __global__ void __launch_bounds__(PACK_THREADS)
+panels_kernel(uint4 *out, const float *x, int64_t ldx, int64_t S, uint32_t tiles, uint32_t rows, int E)
 {
-    const int64_t i = (int64_t)blockIdx.x * PACK_THREADS + threadIdx.x, pieces = EP / 8, row = i / pieces;
-    const int64_t s = row / H, tile = s / rows;
-    const int h = (int)(row - s * H), piece = (int)(i - row * pieces), r = (int)(s - tile * rows), e0 = piece * 8;
-    uint32_t v[4];
+    const uint32_t i = blockIdx.x * PACK_THREADS + threadIdx.x, s = i / (EP / 8), piece = i % (EP / 8);
+    const uint32_t tile = s / rows, r = s - tile * rows;
+    const int left = E - (int)piece * 8;
+    float v[8];
 
     if (tile >= tiles)
         return;
-    x += s * ldx + (int64_t)h * E + e0;
-    for (int n = 0; n < 4; n++) {
-        const bool some = s < S && e0 + 2 * n < E, both = s < S && e0 + 2 * n + 1 < E;
-
-        v[n] = kl_bf16x2(some ? x[2 * n] : 0, both ? x[2 * n + 1] : 0);
-    }
-    out[(((h * tiles + tile) * (EP / 64) + piece / 8) * rows + r) * 8 + (piece % 8 ^ r % 8)] =
-        make_uint4(v[0], v[1], v[2], v[3]);
+    kl_load8<VEC>(v, x + s * ldx + (int64_t)blockIdx.y * E + piece * 8, s < S ? left : 0);
+    out[((((int64_t)blockIdx.y * tiles + tile) * (EP / 64) + piece / 8) * rows + r) * 8 + (piece % 8 ^ r % 8)] =
+        kl_bf16x8(v);
 }
 
-static void panels(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t S, int64_t tiles, int rows, int H,
-                   int E, int EP)
+template<int EP> static void panels(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t S, int64_t tiles,
+                                    int rows, int H, int E)
 {
-    KL_LAUNCH(ex, panels_kernel, dim3(kl_blocks(tiles * rows * H * (EP / 8), PACK_THREADS)), dim3(PACK_THREADS), 0,
-              (uint4 *)out, x, ldx, S, tiles, rows, H, E, EP);
+    dim3 grid(kl_blocks(tiles * rows * (EP / 8), PACK_THREADS), (unsigned)H);
+
+    if (E % 4 == 0 && ldx % 4 == 0 && ((uintptr_t)x & 15) == 0)
+        KL_LAUNCH(ex, (panels_kernel<EP, true>), grid, dim3(PACK_THREADS), 0, (uint4 *)out, x, ldx, S, (uint32_t)tiles,
+                  (uint32_t)rows, E);
+    else
+        KL_LAUNCH(ex, (panels_kernel<EP, false>), grid, dim3(PACK_THREADS), 0, (uint4 *)out, x, ldx, S,
+                  (uint32_t)tiles, (uint32_t)rows, E);
 }
 
 /* -- the kernel -- */
@@ -345,12 +348,15 @@ bool kl_cuda_attention_wgmma(KlExec *ex, const KlAttention *a)
                       1 / a->scale };
 
     if (!ex->st->wgmma || a->E > 128 || a->H > 65535 || a->rel_bias || !(a->scale > 0) ||
+        a->Sq > MAX_TOKENS || a->Sk > MAX_TOKENS ||
         shared_bytes(EP, BN) > ex->st->prop.sharedMemPerBlockOptin ||
         ex->scratch_bytes < kl_cuda_attention_wgmma_scratch(a->Sq, a->Sk, a->H, a->E))
         return false;
-    panels(ex, q, a->q, a->ldq, a->Sq, q_tiles, BM, a->H, a->E, EP);
-    panels(ex, k, a->k, a->ldk, a->Sk, tiles, BN, a->H, a->E, EP);
-    panels(ex, v, a->v, a->ldv, a->Sk, tiles, BN, a->H, a->E, EP);
+    auto pack = EP == 64 ? panels<64> : panels<128>;
+
+    pack(ex, q, a->q, a->ldq, a->Sq, q_tiles, BM, a->H, a->E);
+    pack(ex, k, a->k, a->ldk, a->Sk, tiles, BN, a->H, a->E);
+    pack(ex, v, a->v, a->ldv, a->Sk, tiles, BN, a->H, a->E);
     if (EP == 64)
         (a->key_bias ? launch<64, true> : launch<64, false>)(ex, &p, a->H);
     else

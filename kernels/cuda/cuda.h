@@ -62,6 +62,7 @@ struct KlCudaState {
     int64_t count, tick;
     int64_t budget, resident;           /* bytes that weights may keep, and do */
     int64_t bound;                      /* of all weights */
+    int64_t pinnable;                   /* bytes of host memory that copies of weights may still pin */
     size_t largest;
     KlCudaSlot slot[KL_CUDA_SLOTS];
     bool unsettled;                     /* a weight was used since the device was last waited for */

@@ -77,6 +77,16 @@ static __device__ __forceinline__ void kl_mma_bf16(float d[4], const uint32_t a[
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/** d[16,8] += a[16,32] b[32,8] in whole numbers, bytes with a sign. With g = lane/4, t = lane%4, four bytes each:
+ *  a: {(g, 4t..)}, {(g+8, 4t..)}, {(g, 4t+16..)}, {(g+8, 4t+16..)};  b: {(4t.., g)}, {(4t+16.., g)};
+ *  d: as of kl_mma_bf16. An 8x8 matrix of kl_ldmatrix4 is one of 8x16 bytes. */
+static __device__ __forceinline__ void kl_mma_s8(int32_t d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};" : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 /** Two f32 rounded to nearest even; lo in the low half. */
 static __device__ __forceinline__ uint32_t kl_bf16x2(float lo, float hi)
 {
@@ -124,6 +134,33 @@ static __device__ __forceinline__ void kl_store_pair(void *out, bool half, int64
         ((float *)out)[at] = a;
         ((float *)out)[at + 1] = b;
     }
+}
+
+/** Eight f32 from x on, of which n <= 8 are there, zeros behind. VEC: x is a multiple of 16 and n of 4. */
+template<bool VEC> static __device__ __forceinline__ void kl_load8(float v[8], const float *x, int64_t n)
+{
+#pragma unroll
+    for (int i = 0; i < 8; i += 4) {
+        float4 f = make_float4(0, 0, 0, 0);
+
+        if (VEC && i < n) {
+            f = *(const float4 *)(x + i);
+        } else if (!VEC) {
+            f.x = i + 0 < n ? x[i] : 0;
+            f.y = i + 1 < n ? x[i + 1] : 0;
+            f.z = i + 2 < n ? x[i + 2] : 0;
+            f.w = i + 3 < n ? x[i + 3] : 0;
+        }
+        v[i] = f.x;
+        v[i + 1] = f.y;
+        v[i + 2] = f.z;
+        v[i + 3] = f.w;
+    }
+}
+
+static __device__ __forceinline__ uint4 kl_bf16x8(const float v[8])
+{
+    return make_uint4(kl_bf16x2(v[0], v[1]), kl_bf16x2(v[2], v[3]), kl_bf16x2(v[4], v[5]), kl_bf16x2(v[6], v[7]));
 }
 
 /** Element i of a weight in f32, exactly. */

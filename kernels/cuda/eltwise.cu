@@ -133,7 +133,9 @@ static void gather(KlExec *ex, float *out, KlWeight table, const int32_t *ids, i
     }
     if (scales && !per_row)
         memcpy(host + at, table.scale, sizeof(float));
-    if (KL_CUDA(ex, cudaMemcpyAsync(dev, host, bytes, cudaMemcpyHostToDevice, ex->stream)))
+    /* waited for: that a copy from pageable memory is staged on return is no promise for every device */
+    if (KL_CUDA(ex, cudaMemcpyAsync(dev, host, bytes, cudaMemcpyHostToDevice, ex->stream)) &&
+        KL_CUDA(ex, cudaStreamSynchronize(ex->stream)))
         kl_cuda_widen(ex, out, false, &table, dev, scales ? (const float *)((char *)dev + at) : NULL, 1, S * D, S * D);
     free(host);
     KL_CUDA(ex, cudaFreeAsync(dev, ex->stream));

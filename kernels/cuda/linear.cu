@@ -28,36 +28,39 @@ static bool aligned16(const void *p)
 
 /* -- operands -- */
 
-/* Four elements a thread. */
-template<bool VEC> static __global__ void __launch_bounds__(THREADS)
-half_rows_kernel(uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
+/* Eight elements a thread, n in all. VEC: they lie at multiples of 16
+ * bytes and K is one of 4. I: in which n can be counted. */
+template<bool VEC, typename I> static __global__ void __launch_bounds__(THREADS)
+half_rows_kernel(uint4 *out, const float *x, int64_t ldx, I n, I per_row, int64_t K)
 {
-    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, per_row = Kp / 4, m = i / per_row;
-    int64_t k = (i - m * per_row) * 4;
-    float4 f;
+    const I i = (I)blockIdx.x * THREADS + threadIdx.x, m = i / per_row, k = (i - m * per_row) * 8;
+    float v[8];
 
-    if (m >= M)
+    if (i >= n)
         return;
-    x += m * ldx + k;
-    if (VEC) {
-        f = *(const float4 *)x;
-    } else {
-        f.x = k + 0 < K ? x[0] : 0;
-        f.y = k + 1 < K ? x[1] : 0;
-        f.z = k + 2 < K ? x[2] : 0;
-        f.w = k + 3 < K ? x[3] : 0;
-    }
-    *(uint2 *)(out + m * Kp + k) = make_uint2(kl_bf16x2(f.x, f.y), kl_bf16x2(f.z, f.w));
+    kl_load8<VEC>(v, x + (int64_t)m * ldx + k, K - (int64_t)k);
+    out[i] = kl_bf16x8(v);
+}
+
+template<typename I> static void half_rows_in(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, I n, I per_row,
+                                              int64_t K)
+{
+    const dim3 grid(kl_blocks((int64_t)n, THREADS));
+
+    if (K % 4 == 0 && ldx % 4 == 0 && aligned16(x))
+        KL_LAUNCH(ex, (half_rows_kernel<true, I>), grid, dim3(THREADS), 0, (uint4 *)out, x, ldx, n, per_row, K);
+    else
+        KL_LAUNCH(ex, (half_rows_kernel<false, I>), grid, dim3(THREADS), 0, (uint4 *)out, x, ldx, n, per_row, K);
 }
 
 void kl_cuda_half_rows(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, int64_t M, int64_t K, int64_t Kp)
 {
-    dim3 grid(kl_blocks(M * (Kp / 4), THREADS));
+    const int64_t n = M * (Kp / 8);
 
-    if (K == Kp && ldx % 4 == 0 && aligned16(x))
-        KL_LAUNCH(ex, (half_rows_kernel<true>), grid, dim3(THREADS), 0, out, x, ldx, M, K, Kp);
+    if (n < 0x7fffffff)                 /* with the threads past the last as well */
+        half_rows_in<uint32_t>(ex, out, x, ldx, (uint32_t)n, (uint32_t)(Kp / 8), K);
     else
-        KL_LAUNCH(ex, (half_rows_kernel<false>), grid, dim3(THREADS), 0, out, x, ldx, M, K, Kp);
+        half_rows_in<uint64_t>(ex, out, x, ldx, (uint64_t)n, (uint64_t)(Kp / 8), K);
 }
 
 /* -- what follows the product -- */
@@ -304,7 +307,7 @@ static void linear(KlExec *ex, const KlLinear *p)
     w = prepare_weight(ex, &plan, p, kl_cuda_weight_use(ex, &p->w));
     if (w && p->y_operand && plan.half && p->bias)
         kl_cuda_half_rows(ex, (uint16_t *)(ex->scratch + plan.x_bytes + plan.w_bytes), p->bias, p->N, 1, p->N,
-                  (int64_t)kl_round_up((size_t)p->N, 4));
+                  (int64_t)kl_round_up((size_t)p->N, 8));
     for (int64_t m = 0; w && m < p->M; m += plan.rows)
         rows_of_linear(ex, &plan, p, w, m, p->M - m < plan.rows ? p->M - m : plan.rows);
     kl_cuda_weight_done(ex, &p->w);

@@ -95,6 +95,7 @@ static int cuda_open(KlKernels *k, const KlCudaParams *p, char *why, size_t size
     st->device = p->device;
     st->wgmma = st->prop.major == 9 && !p->no_wgmma;
     st->limit = limit_of(p, &st->prop);
+    st->pinnable = p->pinned_bytes;
     st->budget = p->weight_bytes > 0 ? p->weight_bytes : INT64_MAX / 2;
     if ((e = cudaSetDevice(st->device)) != cudaSuccess || (e = open_pool(st)) != cudaSuccess ||
         (e = cudaStreamCreateWithFlags(&st->copy, cudaStreamNonBlocking)) != cudaSuccess ||

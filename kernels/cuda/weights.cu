@@ -5,7 +5,8 @@
  *
  * A bound weight goes to the device when a product first uses it, and stays
  * if the budget and the memory allow. What does not fit is copied through one
- * of a few slots for every use, from pinned memory, on a stream of its own;
+ * of a few slots for every use, from pinned memory (as much of it as the host
+ * can spare), on a stream of its own;
  * as a model uses its weights in the same order again and again, the next one
  * is already on its way while this one multiplies.
  *
@@ -127,19 +128,28 @@ static bool slot_fits(KlExec *ex, KlCudaSlot *s)
     return true;
 }
 
+/* A copy of w that the device can read by itself, while the host can spare the memory; else copies are slower. The
+ * weights' own memory is a file's read-only mapping, which CUDA does not register everywhere (it refuses it, and where
+ * cudaHostRegisterReadOnly is not supported, that as well). */
+static void pin(KlCudaState *st, KlCudaWeight *w)
+{
+    if (w->pinned || (int64_t)w->bytes > st->pinnable)
+        return;
+    if (cudaMallocHost(&w->pinned, w->bytes) == cudaSuccess) {
+        memcpy(w->pinned, w->host, w->bytes);
+        st->pinnable -= (int64_t)w->bytes;
+    } else {
+        cudaGetLastError();
+        w->pinned = NULL;
+    }
+}
+
 /* Starts the copy of w into slot s; the copying stream has been told to wait for the slot's last user. */
 static bool send(KlExec *ex, KlCudaSlot *s, KlCudaWeight *w)
 {
     KlCudaState *st = ex->st;
 
-    if (!w->pinned) {
-        if (cudaMallocHost(&w->pinned, w->bytes) == cudaSuccess) {
-            memcpy(w->pinned, w->host, w->bytes);
-        } else {
-            cudaGetLastError();
-            w->pinned = NULL;           /* slower, but goes */
-        }
-    }
+    pin(st, w);
     st->streamed += (int64_t)w->bytes;
     s->w = NULL;
     if (!KL_CUDA(ex, cudaMemcpyAsync(s->dev, w->pinned ? w->pinned : w->host, w->bytes, cudaMemcpyHostToDevice,
@@ -344,8 +354,10 @@ static void weight_release(const KlKernels *k, KlWeight *kw)
             st->slot[i].w = NULL;
         }
     drop(st, w);
-    if (w->pinned)
+    if (w->pinned) {
         cudaFreeHost(w->pinned);
+        st->pinnable += (int64_t)w->bytes;
+    }
     (w->prev ? w->prev->next : st->weights) = w->next;
     if (w->next)
         w->next->prev = w->prev;

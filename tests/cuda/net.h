@@ -18,6 +18,7 @@
 #define WEIGHT_BYTES ((int64_t)(DIM * DIM * sizeof(float)))
 
 static char emulated[1024], why[400];
+static int64_t pinned_bytes;            /* of KlCudaParams, for all that open */
 static EmuControl *emu;
 static void *emulator;                  /* dlopen's */
 
@@ -42,7 +43,8 @@ static inline bool net_emulator(const char *name)
 
 static inline int open_emulated(KlKernels *k, int64_t weight_bytes, double vram)
 {
-    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes, .vram = vram };
+    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes, .vram = vram,
+                       .pinned_bytes = pinned_bytes };
 
     return kl_kernels_init_cuda(k, &p, why, sizeof(why));
 }

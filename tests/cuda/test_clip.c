@@ -5,7 +5,8 @@
  *
  * KLING_TEST_CUDA names a plugin; without it that of $BUILD/lib. The library looks for it beside the program, so this
  * one goes on as a link in a folder where the plugin lies, too. On a GPU it is the model's whole clip, and what it
- * takes is printed; on the emulated device a small piece.
+ * takes is printed; on the emulated device a small piece. With KLING_TEST_NO_WGMMA attention does without products of
+ * warpgroups.
  */
 #include <dlfcn.h>
 #include <math.h>
@@ -26,6 +27,17 @@ typedef struct Clip {
     size_t n;
     double seconds;                     /* from opening the model to the last frame */
 } Clip;
+
+/* The library has no setting for this, and shall not: the linker sends its call here (tests.mak). */
+int __real_kl_kernels_init_cuda(KlKernels *k, const KlCudaParams *p, char *why, size_t why_size);
+int __wrap_kl_kernels_init_cuda(KlKernels *k, const KlCudaParams *p, char *why, size_t why_size);
+int __wrap_kl_kernels_init_cuda(KlKernels *k, const KlCudaParams *p, char *why, size_t why_size)
+{
+    KlCudaParams mine = *p;
+
+    mine.no_wgmma |= getenv("KLING_TEST_NO_WGMMA") != NULL;
+    return __real_kl_kernels_init_cuda(k, &mine, why, why_size);
+}
 
 static double now(void)
 {

@@ -138,6 +138,41 @@ static void test_streaming(void)
     }
 }
 
+/* Streamed weights are pinned up to a budget; those beyond it travel as well. What a released one gave back serves
+ * another. Whether pinned memory is asked for shows in whether a failure that waits for it is taken. */
+static void test_pinned(void)
+{
+    const int64_t one = DIM * DIM * (int64_t)sizeof(float);
+    float want[DIM];
+    Net t;
+
+    net_open(&t, 0, 0, WEIGHTS);
+    REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+    memcpy(want, t.out, sizeof(want));
+    net_close(&t, WEIGHTS);
+    pinned_bytes = 2 * one + one / 2;
+    net_open(&t, one, 0, WEIGHTS);      /* 0 stays on the device */
+    pinned_bytes = 0;
+    REQUIRE(net_run(&t, 1) >= 0, "%s", t.k.exec_error(t.ex));   /* downloads have their pinned memory from now on */
+    emu->fail_with = 2;
+    for (int round = 0; round < 3; round++) {   /* at first 1 goes unpinned, then 2 and 3 fill the budget */
+        emu->fail_call = "cudaMallocHost";
+        REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+        CHECK(!memcmp(want, t.out, sizeof(want)), "round %d: another result", round);
+        CHECK(!round == !emu->fail_call, "round %d: pinned memory is %s asked for", round, round ? "still" : "not");
+    }
+    emu->fail_call = "cudaMallocHost";
+    for (int i = 2; i < 4; i++) {
+        t.k.weight_release(&t.k, &t.w[i]);
+        t.w[i] = (KlWeight){ .data = t.host[i], .dtype = KL_F32 };
+        CHECK(t.k.weight_bind(&t.k, &t.w[i], DIM, DIM) >= 0, "weight %d", i);
+    }
+    REQUIRE(net_run(&t, WEIGHTS) >= 0, "%s", t.k.exec_error(t.ex));
+    CHECK(!memcmp(want, t.out, sizeof(want)) && !emu->fail_call, "what was given back is not pinned again");
+    emu->fail_call = NULL;
+    net_close(&t, WEIGHTS);
+}
+
 /* A weight that rested while the others were used makes room for them. */
 static void test_idle_weights_yield(void)
 {
@@ -298,6 +333,23 @@ static void test_failures(void)
     }
 }
 
+/* gather frees the rows that it sends: not before they have left. Whether it waits shows in a failure of waiting. */
+static void test_gather_waits(void)
+{
+    static const float table[DIM] = { 1, 2, 3 };
+    const KlWeight w = { .data = table, .dtype = KL_F32 };
+    const int32_t id = 0;
+    Net t;
+
+    net_open(&t, 0, 0, 0);
+    emu->fail_call = "cudaStreamSynchronize";
+    emu->fail_with = 719;
+    t.k.gather(t.ex, t.x, w, &id, 1, DIM);
+    CHECK(!emu->fail_call && strstr(t.k.exec_error(t.ex), "cudaStreamSynchronize"), "\"%s\"", t.k.exec_error(t.ex));
+    emu->fail_call = NULL;
+    net_close(&t, 0);
+}
+
 /* C++'s way of running out of memory stays within the plugin. */
 static void test_no_memory_to_bind(void)
 {
@@ -345,12 +397,14 @@ int main(void)
     RUN(test_no_plugin_at_all);
     RUN(test_machine);
     RUN(test_streaming);
+    RUN(test_pinned);
     RUN(test_idle_weights_yield);
     RUN(test_memory);
     RUN(test_vram);
     RUN(test_vram_share);
     RUN(test_vram_option);
     RUN(test_failures);
+    RUN(test_gather_waits);
     RUN(test_no_memory_to_bind);
     RUN(test_whole_table);
     return check_exit();

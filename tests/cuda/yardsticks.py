@@ -2,18 +2,25 @@
 # Copyright (c) 2026 the kling for FFmpeg developers
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Lines "KIND:SHAPE MS": products, attention (the flash kernel or cuDNN, as torch chooses) and convolutions in bf16,
-# medians of device time. KLING_YARDSTICKS_CPU=1 runs the first of each kind on the CPU: a test of this program alone.
+# Lines "KIND:SHAPE MS ms": products, attention and convolutions in bf16, medians of device time. Attention is timed
+# with every backend that takes it, and the line ends with the one that won; the others' times are comments.
+# KLING_YARDSTICKS_CPU=1 runs the first of each kind on the CPU: a test of this program alone. Without torch: status 77.
 import os
 import re
 import statistics
 import sys
 import time
 
-import torch
-from torch.nn.functional import conv2d, conv3d, scaled_dot_product_attention
+try:
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.nn.functional import conv2d, conv3d, scaled_dot_product_attention
+except ImportError as e:
+    print(f"no torch: {e}")
+    sys.exit(77)
 
 SETS = 3  # of random inputs, taken in turns
+BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
 CPU = bool(os.environ.get("KLING_YARDSTICKS_CPU"))
 DEVICE = "cpu" if CPU else "cuda"
 
@@ -48,7 +55,18 @@ def product(m, n, k):
 
 def attention(sq, sk, heads, size):
     q, k, v = rand(1, heads, sq, size), rand(1, heads, sk, size), rand(1, heads, sk, size)
-    return median_ms(lambda i: scaled_dot_product_attention(q[i], k[i], v[i]))
+    took = {}
+    for name, backend in BACKENDS.items():
+        try:
+            with sdpa_kernel(backend):
+                took[name] = median_ms(lambda i: scaled_dot_product_attention(q[i], k[i], v[i]))
+        except RuntimeError as e:  # this backend is not for this shape, card or build
+            print(f"# {name}: {str(e).splitlines()[0]}")
+    if not took:
+        raise RuntimeError("no backend takes it")
+    print("#", ", ".join(f"{name} {ms:.4f} ms" for name, ms in took.items()))
+    best = min(took, key=took.get)
+    return took[best], best
 
 
 def conv(kt, k, ic, oc, width, height):
@@ -69,6 +87,13 @@ KINDS = [
     (r"conv(?:\+up)?:(\d)x(\d)x\d:(\d+)-(\d+):(\d+)x(\d+)$", lambda *s: conv(*map(int, s))),
 ]
 
+
+def report(key, result):
+    ms, how = result if isinstance(result, tuple) else (result, "")
+    print(f"{key:44s} {ms:10.4f} ms {how}".rstrip(), flush=True)
+
+
+print(f"# torch {torch.__version__}, {'the CPU' if CPU else torch.cuda.get_device_name()}", flush=True)
 seen = set()
 for name in sys.argv[1:]:
     for line in open(name, encoding="utf-8"):
@@ -78,7 +103,7 @@ for name in sys.argv[1:]:
             if shape and key not in seen and not (CPU and kind in seen):
                 seen.update((key, kind))
                 try:
-                    print(f"{key:44s} {run(*shape.groups()):10.4f} ms", flush=True)
+                    report(key, run(*shape.groups()))
                 except RuntimeError as e:
                     print(f"# {key}: {str(e).splitlines()[0]}", flush=True)
                     if not CPU:

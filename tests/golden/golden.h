@@ -22,12 +22,13 @@ typedef struct GoldenTable {
 #define GOLDEN_TABLES 3
 
 /** Fills k with table number i: the plain one, the tuned one, CUDA's. False, with why, when this machine or this run
- *  does without it: KLING_TEST_CUDA names a plugin for the last (the emulated one) and leaves the others out. */
+ *  does without it: KLING_TEST_CUDA names a plugin for the last (the emulated one) and leaves the others out, and
+ *  KLING_TEST_NO_WGMMA keeps products of warpgroups out of it. */
 static inline bool golden_table(int i, KlKernels *k, const char **name, char *why, size_t size)
 {
     const char *plugin = getenv("KLING_TEST_CUDA"), *build = getenv("BUILD");
     char built[1024];
-    KlCudaParams p = { .plugin = plugin };
+    KlCudaParams p = { .plugin = plugin, .no_wgmma = getenv("KLING_TEST_NO_WGMMA") != NULL };
 
     *why = 0;
     if (plugin && i < 2)

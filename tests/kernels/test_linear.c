@@ -49,6 +49,16 @@ static const Case stored_cases[] = {
     {   7,  20, 2240, 0, 0, KL_F32,  KL_ACT_NONE,      0, NO_RES,       0, 0, KT_EVEN },
 };
 
+/* int8 whose rows all begin where 16 bytes do, as every model's: one tile of a device, and more than one each way, with
+ * and without a rest of K, y's rows at even and at odd places. */
+static const Case whole_cases[] = {
+    {   1,   3,  16, 0, 0, KL_I8, KL_ACT_NONE,      0, NO_RES, 0, 0, KT_EVEN },
+    { 128, 128, 256, 0, 0, KL_I8, KL_ACT_NONE,      1, NO_RES, 0, 0, KT_SPIKES },
+    { 131, 259, 336, 3, 1, KL_I8, KL_ACT_GELU_TANH, 1, RES,    7, 1, KT_EVEN },
+    { 259, 130, 592, 0, 0, KL_I8, KL_ACT_NONE,      0, NO_RES, 0, 0, KT_EVEN },
+    {  40,  31,  80, 1, 3, KL_I8, KL_ACT_NONE,      0, NO_RES, 0, 0, KT_EVEN },
+};
+
 typedef struct Data {
     const Case *c;
     float *x, *bias, *res, *gate, *wv;
@@ -209,6 +219,8 @@ static void test_linear_stored(const KtTable *table)
             one(table, &c, block == 1 ? (int)i % 3 : 0, 0);
         }
     one(table, &more_rows, 2, 0);
+    for (size_t i = 0; i < KT_LEN(whole_cases); i++)
+        one(table, &whole_cases[i], (int)(i + 1) % 3, 0);
 }
 
 static void test_linear_nan(const KtTable *table)
@@ -219,6 +231,7 @@ static void test_linear_nan(const KtTable *table)
         { 70, 48, 32, 0, 0, KL_F16,  KL_ACT_SILU, 1, NO_RES, 0, 0, KT_EVEN },
         { 33, 17, 41, 0, 0, KL_I8,   KL_ACT_SILU, 1, NO_RES, 0, 0, KT_EVEN },
         {  1, 17, 41, 0, 0, KL_I8,   KL_ACT_NONE, 1, RES,    0, 0, KT_EVEN },
+        { 33, 17, 48, 0, 0, KL_I8,   KL_ACT_NONE, 0, NO_RES, 0, 0, KT_EVEN },
         { 33, 17, 41, 0, 0, KL_F8_E4M3, KL_ACT_NONE, 1, NO_RES, 0, 0, KT_EVEN },
         { 33, 17, 64, 0, 0, KL_Q8_0, KL_ACT_NONE, 1, NO_RES, 0, 0, KT_EVEN },
     };

@@ -124,6 +124,38 @@ static inline void kl_mma_bf16(float d[4], const uint32_t a[4], uint32_t b0, uin
     });
 }
 
+struct EmuMmaS8 { int32_t *d; const uint32_t *a; uint32_t b[2]; };
+
+static inline void kl_mma_s8(int32_t d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    EmuMmaS8 m = { d, a, { b0, b1 } };
+
+    emu_warp(&m, [](void *const *args) {
+        int32_t A[16][32], B[32][8];
+
+        for (int l = 0; l < 32; l++) {
+            const EmuMmaS8 *p = (const EmuMmaS8 *)args[l];
+            int g = l / 4, t = l % 4;
+
+            for (int e = 0; e < 4; e++) {
+                A[g][4 * t + e] = (int8_t)(p->a[0] >> 8 * e);
+                A[g + 8][4 * t + e] = (int8_t)(p->a[1] >> 8 * e);
+                A[g][4 * t + 16 + e] = (int8_t)(p->a[2] >> 8 * e);
+                A[g + 8][4 * t + 16 + e] = (int8_t)(p->a[3] >> 8 * e);
+                B[4 * t + e][g] = (int8_t)(p->b[0] >> 8 * e);
+                B[4 * t + 16 + e][g] = (int8_t)(p->b[1] >> 8 * e);
+            }
+        }
+        for (int l = 0; l < 32; l++) {
+            const EmuMmaS8 *p = (const EmuMmaS8 *)args[l];
+
+            for (int i = 0; i < 4; i++)
+                for (int k = 0; k < 32; k++)
+                    p->d[i] += A[l / 4 + i / 2 * 8][k] * B[k][2 * (l % 4) + i % 2];
+        }
+    });
+}
+
 static inline uint32_t emu_bf16(float f)
 {
     uint32_t u;
