@@ -382,7 +382,7 @@ static void usage(FILE *f, int threads)
             "  --device NAME    cpu, or cuda[:N]: clips of 832x480, 81 frames, when no size is given [cpu]\n"
             "  --vram N         of a device's memory: bytes, such as 8G, or a share up to 1 [all]\n"
             "  --plugin FILE    the CUDA table's [beside libkling]\n"
-            "  --no-wgmma       a GPU's attention without products of warpgroups, to compare\n"
+            "  --no-wgmma       a GPU without products of warpgroups, to compare\n"
             "  --precision NAME auto or f32 [auto]\n"
             "  --kernels NAME   ref, plain (the library, no hand-written vectors), avx2, best [best]\n"
             "  --open FILE      a model's files instead: seconds to open them, of a step and a frame, and memory\n"

@@ -126,7 +126,7 @@ static int conv_create(KlExec *ex, KlConv **pc, const KlConvDesc *d, const KlCon
     c->cw = cw;
     c->oR = kl_conv_out(d->R, d->up2, d->kh, d->stride, d->pad_top + d->pad_bottom);
     c->oW = kl_conv_out(d->W, d->up2, d->kw, d->stride, d->pad_left + d->pad_right);
-    if (ex->precision != KL_PREC_F32 && !kl_cuda_conv_mma_pack(c)) {
+    if (ex->precision != KL_PREC_F32 && !(ex->st->wgmma ? kl_cuda_conv_wgmma_pack(c) : kl_cuda_conv_mma_pack(c))) {
         conv_destroy(&c);
         return -1;
     }

@@ -29,16 +29,42 @@ struct Implicit {
 
 /* -- operands -- */
 
-static __global__ void __launch_bounds__(THREADS) picture_kernel(uint16_t *out, const float *x, int64_t pixels, int ic,
-                                                                 int icp)
+/* A thread writes 16 bytes. Index: 32 bits where they do. quads: ic is a multiple of 4 and x of 16 bytes. */
+template<typename Index> static __global__ void __launch_bounds__(THREADS)
+picture_kernel(uint4 *out, const float *x, Index pixels, int ic, int icp, int quads)
 {
-    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, at = i / (icp / 2);
-    int c = (int)(i - at * (icp / 2)) * 2;
+    const Index i = (Index)blockIdx.x * THREADS + threadIdx.x, pieces = (Index)(icp / 8), at = i / pieces;
+    const int c = (int)(i - at * pieces) * 8;
+    float v[8];
 
     if (at >= pixels)
         return;
-    x += at * ic + c;
-    *(uint32_t *)(out + at * icp + c) = kl_bf16x2(c < ic ? x[0] : 0, c + 1 < ic ? x[1] : 0);
+    x += (int64_t)at * ic + c;
+#pragma unroll
+    for (int n = 0; n < 8; n += 4)
+        if (quads) {
+            const float4 q = c + n < ic ? *(const float4 *)(x + n) : make_float4(0, 0, 0, 0);
+
+            v[n] = q.x, v[n + 1] = q.y, v[n + 2] = q.z, v[n + 3] = q.w;
+        } else {
+#pragma unroll
+            for (int e = n; e < n + 4; e++)
+                v[e] = c + e < ic ? x[e] : 0;
+        }
+    out[i] = make_uint4(kl_bf16x2(v[0], v[1]), kl_bf16x2(v[2], v[3]), kl_bf16x2(v[4], v[5]), kl_bf16x2(v[6], v[7]));
+}
+
+static void picture(KlExec *ex, const KlConv *c, uint16_t *out, const float *x)
+{
+    const int64_t pixels = (int64_t)c->d.R * c->d.W, n = pixels * (c->icp / 8);
+    const int quads = c->d.ic % 4 == 0 && ((uintptr_t)x & 15) == 0;
+
+    if (n < (int64_t)1 << 30)
+        KL_LAUNCH(ex, (picture_kernel<uint32_t>), dim3(kl_blocks(n, THREADS)), dim3(THREADS), 0, (uint4 *)out, x,
+                  (uint32_t)pixels, c->d.ic, c->icp, quads);
+    else
+        KL_LAUNCH(ex, (picture_kernel<int64_t>), dim3(kl_blocks(n, THREADS)), dim3(THREADS), 0, (uint4 *)out, x,
+                  pixels, c->d.ic, c->icp, quads);
 }
 
 static __global__ void __launch_bounds__(THREADS)
@@ -110,11 +136,14 @@ template<int BN> static __device__ __forceinline__ void fill_stage(const Implici
                       ok);
     }
     stage += BM * LD;
-    for (int i = (int)threadIdx.x; i < BN * 4; i += THREADS) {
-        int o = n0 + i / 4;
+#pragma unroll
+    for (int i = 0; i < BN * 4; i += THREADS) {     /* a constant number of trips: else a loop remains in the loop */
+        int row = (i + (int)threadIdx.x) / 4, o = n0 + row;
         bool ok = o < a.d.oc;
 
-        kl_cp_async16(stage + i / 4 * LD + chunk, a.w + ((int64_t)(ok ? o : 0) * taps + tap) * a.icp + at.c + chunk,
+        if (row >= BN)
+            break;
+        kl_cp_async16(stage + row * LD + chunk, a.w + ((int64_t)(ok ? o : 0) * taps + tap) * a.icp + at.c + chunk,
                       ok);
     }
 }
@@ -169,7 +198,7 @@ template<int BN> static __device__ __forceinline__ void write_tile(const Implici
             }
 }
 
-template<int BN> static __global__ void __launch_bounds__(THREADS, 1) implicit_kernel(Implicit a)
+template<int BN> static __global__ void __launch_bounds__(THREADS, 2) implicit_kernel(Implicit a)
 {
     const int STAGE = (BM + BN) * LD;
     int64_t pixel0 = (int64_t)blockIdx.x * BM;
@@ -223,7 +252,6 @@ template<int BN> static void launch(KlExec *ex, const Implicit *a)
 
 bool kl_cuda_conv_mma(KlExec *ex, const KlConv *c, float *out, const float *const *src, const float *residual)
 {
-    int64_t pixels = (int64_t)c->d.R * c->d.W;
     Implicit a = {};
 
     if (!c->d.operand && ex->scratch_bytes < kl_cuda_conv_mma_scratch(c))
@@ -242,11 +270,12 @@ bool kl_cuda_conv_mma(KlExec *ex, const KlConv *c, float *out, const float *cons
         if (!src[t])
             continue;
         if (!c->d.operand)
-            KL_LAUNCH(ex, picture_kernel, dim3(kl_blocks(pixels * (c->icp / 2), THREADS)), dim3(THREADS), 0, to, src[t],
-                      pixels, c->d.ic, c->icp);
+            picture(ex, c, to, src[t]);
         a.src[a.pictures] = c->d.operand ? (const uint16_t *)src[t] : to;
         a.t[a.pictures++] = t;
     }
+    if (kl_cuda_conv_wgmma(ex, c, out, a.src, a.t, a.pictures, residual))
+        return true;
     if (c->d.oc <= 32)
         launch<32>(ex, &a);
     else if (c->d.oc <= 64)

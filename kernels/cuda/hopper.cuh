@@ -11,6 +11,9 @@
  * Operands in shared memory are panels of 64 bf16 (128 bytes) by any multiple
  * of 8 rows, row r at 128 r, its 16-byte piece c at place c ^ (r % 8): what the
  * PTX manual calls the 128-byte swizzle. Panels begin at multiples of 1024.
+ *
+ * Half panels have 32 bf16 (64 bytes), row r at 64 r, its 16-byte piece c at
+ * place c ^ (r / 2 % 4): the 64-byte swizzle. They begin at multiples of 512.
  */
 #ifndef KL_CUDA_HOPPER_CUH
 #define KL_CUDA_HOPPER_CUH
@@ -31,6 +34,12 @@ static __device__ __forceinline__ uint64_t kl_panel_desc(uint32_t p, uint32_t pa
 {
     return (uint64_t)(p >> 4 & 0x3fff) | (uint64_t)(panels >> 4) << 16 | (uint64_t)(1024 >> 4) << 32 |
            (uint64_t)1 << 62;
+}
+
+/** The same for half panels, along their 32 elements. rows: bytes from 8 rows to the 8 that follow. */
+static __device__ __forceinline__ uint64_t kl_half_panel_desc(uint32_t p, uint32_t rows)
+{
+    return (uint64_t)(p >> 4 & 0x3fff) | (uint64_t)1 << 16 | (uint64_t)(rows >> 4) << 32 | (uint64_t)2 << 62;
 }
 
 #if defined(KL_HOPPER) && !defined(KL_CUDA_EMU)
@@ -78,6 +87,25 @@ static __device__ __forceinline__ void kl_bulk_copy(void *dst, const void *src, 
 {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
                  :: "r"(kl_shared_address(dst)), "l"(src), "r"(bytes), "r"(kl_shared_address(bar)) : "memory");
+}
+
+/** Arrives once all of this thread's kl_cp_async16 so far have landed; counts as one of the barrier's arrivals. */
+static __device__ __forceinline__ void kl_cp_arrive(uint64_t *bar)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(kl_shared_address(bar)) : "memory");
+}
+
+/** Between others' writes to shared memory that this thread has waited for and its products that read them: ordinary
+ *  stores and kl_cp_async16 write through one proxy, wgmma reads through another. */
+static __device__ __forceinline__ void kl_async_fence()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/** Brings the 128 bytes around p to the L2 cache, later. */
+static __device__ __forceinline__ void kl_prefetch(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" :: "l"(p) : "memory");
 }
 
 /* -- named barriers of `threads` threads, 1 <= id < 16: those that wait and those that only say that they came -- */
@@ -137,8 +165,12 @@ template<int N> static __device__ __forceinline__ void kl_wgmma_touch(uint32_t (
 
 #define KL_D4(i)  "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
 #define KL_D16(i) KL_D4(i), KL_D4(i + 1), KL_D4(i + 2), KL_D4(i + 3)
+#define KL_D8 "{%0,%1,%2,%3,%4,%5,%6,%7}"
 #define KL_D32 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
                "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}"
+#define KL_D48 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+               "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+               "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47}"
 #define KL_D64 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
                "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
                "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
@@ -150,9 +182,15 @@ template<int N> static __device__ __forceinline__ void kl_wgmma_touch(uint32_t (
                "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
                "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
                "%80,%81,%82,%83,%84,%85,%86,%87}"
+#define KL_D96 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+               "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+               "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+               "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
+               "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
+               "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95}"
 
-/** d[64,8 N] (+)= a[64,16] b[8 N,16]^T, both in panels, along their 64 elements. d of a thread as kl_mma_bf16's, tile
- *  by tile of 8 columns. */
+/** d[64,8 N] (+)= a[64,16] b[8 N,16]^T, both in panels or both in half panels, along their elements. d of a thread
+ *  as kl_mma_bf16's, tile by tile of 8 columns. */
 static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[16][4], uint64_t a, uint64_t b, int add)
 {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
@@ -165,6 +203,30 @@ static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[22][4], uint64_t
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %90, 0;\n"
                  "wgmma.mma_async.sync.aligned.m64n176k16.f32.bf16.bf16 " KL_D88 ", %88, %89, p, 1, 1, 0, 0;\n}"
                  : KL_D16(0), KL_D16(4), KL_D16(8), KL_D16(12), KL_D16(16), KL_D4(20), KL_D4(21)
+                 : "l"(a), "l"(b), "r"(add));
+}
+
+static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[2][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %10, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 " KL_D8 ", %8, %9, p, 1, 1, 0, 0;\n}"
+                 : KL_D4(0), KL_D4(1)
+                 : "l"(a), "l"(b), "r"(add));
+}
+
+static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[12][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %50, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n96k16.f32.bf16.bf16 " KL_D48 ", %48, %49, p, 1, 1, 0, 0;\n}"
+                 : KL_D16(0), KL_D16(4), KL_D16(8)
+                 : "l"(a), "l"(b), "r"(add));
+}
+
+static __device__ __forceinline__ void kl_wgmma_rows(float (&d)[24][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 " KL_D96 ", %96, %97, p, 1, 1, 0, 0;\n}"
+                 : KL_D16(0), KL_D16(4), KL_D16(8), KL_D16(12), KL_D16(16), KL_D16(20)
                  : "l"(a), "l"(b), "r"(add));
 }
 

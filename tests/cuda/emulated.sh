@@ -58,7 +58,9 @@ for t in kernels/test_linear kernels/test_operand kernels/test_precise kernels/t
     kernels/test_attention; do
     one $t
 done
-KLING_TEST_NO_WGMMA=1 one kernels/test_attention
+for t in kernels/test_conv kernels/test_attention; do
+    KLING_TEST_NO_WGMMA=1 one $t
+done
 # where the library has no epilogues for a product
 for t in kernels/test_linear kernels/test_operand; do
     KLING_EMU_PLAIN=1 one $t

@@ -51,6 +51,26 @@ static const Case cases[] = {
     { { 6,   5, 1, 3, 3, 1, 2, 1, 0, 1, 1, 4, 3, 0 }, KL_F32,  1, NO_RES,       0, KT_EVEN,   0 },
     { { 6,   5, 2, 3, 3, 1, 1, 1, 1, 1, 1, 4, 3, 0 }, KL_F32,  1, NO_RES,       1, KT_EVEN,   0 },
     { { 801, 9, 3, 1, 1, 1, 0, 0, 0, 0, 0, 2, 5, 0 }, KL_BF16, 1, RES_IN_PLACE, 0, KT_EVEN,   0 },
+    { { 16, 16, 3, 3, 3, 1, 1, 1, 1, 1, 0, 6, 5, 0 }, KL_F32,  1, RES,          3, KT_EVEN,   0 },
+    /* pictures that a GPU cuts into strips of 8 columns and tiles of 16, 24, 32 and 48 lines by 16, 96, 128 and 192
+       channels: tiles that end with a strip or go on in the next one, several for a block, taken together or in turns,
+       none of them whole */
+    { { 16,  3, 3, 3, 3, 1, 1, 1, 1, 1, 0, 60, 19, 0 }, KL_F32, 1, NO_RES,      1, KT_EVEN,   0 },
+    { { 40, 12, 1, 3, 3, 1, 1, 1, 1, 1, 0, 62, 23, 0 }, KL_BF16, 1, RES,        0, KT_EVEN,   0 },
+    { { 33, 96, 1, 3, 3, 1, 1, 1, 1, 1, 0, 52, 22, 0 }, KL_F32, 1, RES_IN_PLACE, 0, KT_EVEN,  0 },
+    { { 16, 96, 1, 3, 3, 1, 1, 1, 1, 1, 0, 46, 27, 0 }, KL_F32, 0, NO_RES,      0, KT_SPIKES, 0 },
+    { { 8,  90, 1, 3, 3, 1, 1, 1, 1, 1, 1, 26, 18, 0 }, KL_F32, 1, RES,         0, KT_EVEN,   0 },
+    { { 16, 96, 1, 3, 3, 2, 0, 0, 1, 1, 0, 96, 40, 0 }, KL_F32, 1, NO_RES,      0, KT_EVEN,   0 },
+    { { 8,  96, 1, 3, 3, 2, 0, 0, 1, 1, 0, 54, 40, 0 }, KL_F32, 1, NO_RES,      0, KT_EVEN,   0 },
+    { { 8,  96, 3, 3, 3, 1, 1, 1, 1, 1, 0, 110, 31, 0 }, KL_BF16, 1, RES_IN_PLACE, 0, KT_EVEN, 0 },
+    { { 12, 250, 1, 3, 3, 1, 1, 1, 1, 1, 0, 47, 30, 0 }, KL_F32, 1, RES,        0, KT_EVEN,   0 },
+    { { 24, 128, 1, 3, 3, 1, 1, 1, 1, 1, 0, 31, 30, 0 }, KL_F32, 1, RES,        0, KT_EVEN,   0 },
+    { { 20, 250, 1, 3, 3, 2, 0, 0, 1, 1, 0, 60, 27, 0 }, KL_F32, 1, NO_RES,     0, KT_EVEN,   0 },
+    { { 16, 192, 2, 3, 3, 1, 1, 1, 1, 1, 0, 14, 30, 0 }, KL_BF16, 1, RES,       0, KT_EVEN,   0 },
+    { { 40, 380, 1, 3, 3, 1, 1, 1, 1, 1, 0, 20, 18, 0 }, KL_F32, 1, RES_IN_PLACE, 0, KT_EVEN, 0 },
+    { { 10, 190, 1, 3, 3, 1, 1, 1, 1, 1, 0, 53, 13, 0 }, KL_F32, 1, NO_RES,     0, KT_EVEN,   0 },
+    { { 70, 192, 3, 1, 1, 1, 0, 0, 0, 0, 0, 41, 21, 0 }, KL_F32, 1, NO_RES,     1, KT_EVEN,   0 },
+    { { 100, 96, 1, 1, 1, 1, 0, 0, 0, 0, 0, 71, 31, 0 }, KL_BF16, 1, NO_RES,    0, KT_EVEN,   0 },
 };
 
 static const Case spoiled[] = {

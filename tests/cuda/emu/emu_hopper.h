@@ -19,9 +19,14 @@ void kl_bar_arrive(uint64_t *bar);
 void kl_bar_expect(uint64_t *bar, uint32_t bytes);
 void kl_bar_wait(uint64_t *bar, uint32_t parity);
 void kl_bulk_copy(void *dst, const void *src, uint32_t bytes, uint64_t *bar);
+/** The thread's copies land, and then it arrives, only when nothing else can run. */
+void kl_cp_arrive(uint64_t *bar);
+/** Without it a product that reads what such copies wrote ends the program. */
+void kl_async_fence();
 void kl_named_wait(int id, int threads);
 void kl_named_arrive(int id, int threads);
 static inline void kl_bar_init_done() {}
+void kl_prefetch(const void *p);
 static inline void kl_wgmma_begin() {}
 template<int N> static inline void kl_registers_more() {}
 template<int N> static inline void kl_registers_fewer() {}
@@ -49,7 +54,7 @@ template<int N> static inline void kl_wgmma_columns(float (&d)[N][4], const uint
 
 /* -- for the scheduler -- */
 void emu_hopper_begin(int warps);
-/** One copy that is under way lands; false: there is none. */
+/** One bulk copy that is under way, or one thread's copies, land; false: there are none. */
 bool emu_hopper_copy();
 void emu_hopper_end(const char *kernel);
 

@@ -8,6 +8,7 @@
 #include "emu.h"
 #include "emu_device.h"
 
+#include <algorithm>
 #include <deque>
 #include <vector>
 
@@ -68,15 +69,47 @@ void kl_bar_wait(uint64_t *bar, uint32_t parity)
     }, &w);
 }
 
-struct Bulk { void *dst; const void *src; uint32_t bytes; Bar *bar; };
+struct Bulk { void *dst; const void *src; uint32_t bytes; Bar *bar; std::vector<EmuCopy> copies; };
 static thread_local std::deque<Bulk> bulk;
+
+/* Landings of cp.async so far; which one wrote each 16 bytes of shared memory last; how many each thread's last fence
+ * of the proxies has brought to its products. */
+static thread_local uint32_t landings;
+static thread_local std::vector<uint32_t> landed, fenced;
 
 void kl_bulk_copy(void *dst, const void *src, uint32_t bytes, uint64_t *bar)
 {
     if (((uintptr_t)dst | (uintptr_t)src | bytes) & 15)
         emu_fail("a bulk copy that is not of multiples of 16");
     emu_check_open(src, bytes, "the source of a bulk copy");
-    bulk.push_back({ dst, src, bytes, bar_of(bar) });
+    bulk.push_back({ dst, src, bytes, bar_of(bar), {} });
+}
+
+void kl_prefetch(const void *p) { emu_check_open(p, 1, "what is prefetched"); }
+
+void kl_cp_arrive(uint64_t *bar)
+{
+    bulk.push_back({ NULL, NULL, 0, bar_of(bar), {} });
+    bulk.back().copies.swap(emu_copies().open);
+}
+
+void kl_async_fence() { fenced[threadIdx.x] = landings; }
+
+static void land(const std::vector<EmuCopy> &copies, Bar *bar)
+{
+    landings++;
+    for (const EmuCopy &e : copies) {
+        const size_t piece = (size_t)((const char *)e.dst - emu_shared()) / 16;
+
+        if (e.ok)
+            memcpy(e.dst, e.src, 16);
+        else
+            memset(e.dst, 0, 16);
+        if (landed.size() <= piece)
+            landed.resize(piece + 1);
+        landed[piece] = landings;
+    }
+    arrive(bar);
 }
 
 bool emu_hopper_copy()
@@ -85,6 +118,10 @@ bool emu_hopper_copy()
         return false;
     const Bulk c = bulk.front();
     bulk.pop_front();
+    if (!c.dst) {
+        land(c.copies, c.bar);
+        return true;
+    }
     memcpy(c.dst, c.src, c.bytes);
     c.bar->bytes -= (int32_t)c.bytes;
     settle(c.bar);
@@ -132,35 +169,46 @@ struct Product {
     const uint32_t *a[32];
     uint64_t desc_a, desc_b;
     int tiles, add, row;                /* row: the first of the warp's in a */
+    uint32_t fenced;
     std::vector<float> old;             /* [32][tiles][4] of the first product to d that is under way */
 };
 static thread_local std::vector<std::vector<std::vector<Product>>> groups;     /* by warp; the last group is open */
 
 uint32_t kl_shared_address(const void *p) { return (uint32_t)((const char *)p - emu_shared()) + SHARED_BASE; }
 
-static float panel_at(uint64_t desc, uint32_t offset)
+/* offset: of row and column without their swizzle. */
+static float panel_at(uint64_t desc, uint32_t offset, uint32_t seen)
 {
     uint32_t at = (uint32_t)(desc & 0x3fff) * 16 + offset, bits;
     uint16_t h;
 
-    if (desc >> 62 != 1 || (desc >> 49 & 7))
-        emu_fail("an operand that is not in panels of 128 bytes");
-    at ^= (at >> 7 & 7) << 4;
-    memcpy(&h, emu_shared() + at - SHARED_BASE, 2);
+    if ((desc >> 62 != 1 && desc >> 62 != 2) || (desc >> 49 & 7))
+        emu_fail("an operand that is not in panels of 128 or 64 bytes");
+    at ^= (at >> 7 & (desc >> 62 == 1 ? 7 : 3)) << 4;
+    at -= SHARED_BASE;
+    if (at / 16 < landed.size() && landed[at / 16] > seen)
+        emu_fail("a product reads what cp.async wrote, without a fence of the proxies");
+    memcpy(&h, emu_shared() + at, 2);
     bits = (uint32_t)h << 16;
     return kl_f32_of_bits(bits);
 }
 
 /* Element k of row r along the panels' 64 elements; row k, column c across them. */
-static float along(uint64_t desc, int r, int k)
+static float along(uint64_t desc, int r, int k, uint32_t seen)
 {
-    return panel_at(desc, (uint32_t)(r / 8) * ((uint32_t)(desc >> 32 & 0x3fff) * 16) + (uint32_t)(r % 8 * 128 + k * 2));
+    const int bytes = desc >> 62 == 1 ? 128 : 64;
+
+    return panel_at(desc, (uint32_t)(r / 8) * ((uint32_t)(desc >> 32 & 0x3fff) * 16) +
+                    (uint32_t)(r % 8 * bytes + k * 2), seen);
 }
 
-static float across(uint64_t desc, int k, int c)
+static float across(uint64_t desc, int k, int c, uint32_t seen)
 {
+    if (desc >> 62 != 1)
+        emu_fail("half panels across their rows");
     return panel_at(desc, (uint32_t)(c / 64) * ((uint32_t)(desc >> 16 & 0x3fff) * 16) +
-                    (uint32_t)(k / 8) * ((uint32_t)(desc >> 32 & 0x3fff) * 16) + (uint32_t)(k % 8 * 128 + c % 64 * 2));
+                    (uint32_t)(k / 8) * ((uint32_t)(desc >> 32 & 0x3fff) * 16) +
+                    (uint32_t)(k % 8 * 128 + c % 64 * 2), seen);
 }
 
 static void multiply(const Product &p)
@@ -173,9 +221,9 @@ static void multiply(const Product &p)
                 A[l / 4 + i % 2 * 8][l % 4 * 2 + i / 2 * 8 + e] = emu_half_of(p.a[l][i], e);
     for (int k = 0; k < 16; k++) {
         for (int r = 0; r < 16 && !p.a[0]; r++)
-            A[r][k] = along(p.desc_a, p.row + r, k);
+            A[r][k] = along(p.desc_a, p.row + r, k, p.fenced);
         for (int c = 0; c < p.tiles * 8; c++)
-            B[k][c] = p.a[0] ? across(p.desc_b, k, c) : along(p.desc_b, c, k);
+            B[k][c] = p.a[0] ? across(p.desc_b, k, c, p.fenced) : along(p.desc_b, c, k, p.fenced);
     }
     for (int l = 0; l < 32; l++)
         for (int n = 0; n < p.tiles * 4; n++) {
@@ -214,6 +262,7 @@ void emu_wgmma(float *d, int tiles, const uint32_t *a, uint64_t desc_a, uint64_t
         p.tiles = first->tiles;
         p.add = first->add;
         p.row = first->warp % 4 * 16;
+        p.fenced = *std::min_element(&fenced[(size_t)first->warp * 32], &fenced[(size_t)first->warp * 32] + 32);
         for (int l = 0; l < 32; l++) {
             const Issue *i = (const Issue *)args[l];
 
@@ -260,6 +309,9 @@ void emu_wgmma_wait(int left)
 void emu_hopper_begin(int warps)
 {
     bulk.clear();
+    landings = 0;
+    landed.clear();
+    fenced.assign((size_t)warps * 32, 0);
     groups.assign((size_t)warps, std::vector<std::vector<Product>>(1));
     for (Named &n : named)
         n = { 0, 0 };
