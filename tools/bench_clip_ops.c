@@ -64,6 +64,21 @@ static void *host_weight(KlDType dtype, int64_t n)
     return w;
 }
 
+/* S rows of D, normalised, as the engine hands them to products (kernels.h). */
+static float *operand(const Bench *b, int64_t S, int64_t D)
+{
+    float *x = bench_random(b, (size_t)(S * D)), *y = b->k.mem_alloc(b->ex, b->k.operand_bytes(b->ex, S, D));
+    const KlNorm p = { .x = x, .ldx = D, .y = y, .ldy = D, .S = S, .D = D, .eps = 1e-6f, .operand = 1 };
+
+    if (!y) {
+        fprintf(stderr, "kling-bench: no memory for %lldx%lld\n", (long long)S, (long long)D);
+        exit(1);
+    }
+    b->k.layer_norm(b->ex, &p);
+    bench_free(b, x);
+    return y;
+}
+
 static void clip_linear(const Bench *b, int64_t M, int64_t N, int64_t K, KlDType dtype, KlActivation act, int residual)
 {
     Linear l = { .b = b };
@@ -80,9 +95,10 @@ static void clip_linear(const Bench *b, int64_t M, int64_t N, int64_t K, KlDType
             fprintf(stderr, "kling-bench: no memory for a weight\n");
             exit(1);
         }
-        l.p[i] = (KlLinear){ .x = bench_random(b, (size_t)(M * K)), .ldx = K, .w = w, .bias = bias, .y = y, .ldy = N,
-                             .M = M, .N = N, .K = K, .act = act, .residual = residual ? y : NULL,
-                             .gate = residual ? gate : NULL, .ldgate = N, .group_rows = M };
+        l.p[i] = (KlLinear){ .x = dtype == KL_I8 ? bench_random(b, (size_t)(M * K)) : operand(b, M, K), .ldx = K,
+                             .w = w, .bias = bias, .y = y, .ldy = N, .M = M, .N = N, .K = K, .act = act,
+                             .residual = residual ? y : NULL, .gate = residual ? gate : NULL, .ldgate = N,
+                             .group_rows = M, .x_operand = dtype != KL_I8, .y_operand = act != KL_ACT_NONE };
     }
     snprintf(what, sizeof(what), "linear%s%s%s%s:%lldx%lldx%lld", dtype == KL_BF16 ? "" : "_",
              dtype == KL_BF16 ? "" : kl_dtype_info(dtype)->name, act ? "+gelu" : "", residual ? "+residual" : "",
@@ -126,7 +142,7 @@ static void clip_attention(const Bench *b, int64_t Sq, int64_t Sk, int H, int E)
     for (int i = 0; i < SETS; i++)
         a.p[i] = (KlAttention){ .q = bench_random(b, (size_t)(Sq * D)), .k = bench_random(b, (size_t)(Sk * D)),
                                 .v = bench_random(b, (size_t)(Sk * D)), .out = out, .ldq = D, .ldk = D, .ldv = D,
-                                .ldo = D, .Sq = Sq, .Sk = Sk, .H = H, .E = E, .scale = 0.0883883f };
+                                .ldo = D, .Sq = Sq, .Sk = Sk, .H = H, .E = E, .scale = 0.0883883f, .operand = H > 1 };
     snprintf(what, sizeof(what), "attention:%lldx%lldx%dx%d", (long long)Sq, (long long)Sk, H, E);
     if (b->k.exec_reserve(b->ex, b->k.attention_scratch(b->ex, Sq, Sk, H, E)) < 0)
         printf("%-44s no memory for its scratch\n", what);
@@ -154,7 +170,7 @@ static void run_layer_norm(void *opaque, int set)
 {
     Rows *r = opaque;
     KlNorm p = { .x = r->x[set], .ldx = r->D, .y = r->y, .ldy = r->D, .S = r->S, .D = r->D, .eps = 1e-6f,
-                 .scale = r->mod, .shift = r->mod, .ldmod = r->D, .group_rows = r->S };
+                 .scale = r->mod, .shift = r->mod, .ldmod = r->D, .group_rows = r->S, .operand = 1 };
 
     r->b->k.layer_norm(r->b->ex, &p);
 }
@@ -170,11 +186,14 @@ static void run_pixel_norm(void *opaque, int set)
 {
     Rows *r = opaque;
 
-    r->b->k.pixel_norm(r->b->ex, r->y, r->x[set], r->S, (int)r->D, r->mod, KL_ACT_SILU, 0);
+    r->b->k.pixel_norm(r->b->ex, r->y, r->x[set], r->S, (int)r->D, r->mod, KL_ACT_SILU, 1);
 }
 
-static void clip_rows(const Bench *b, const char *op, BenchFn fn, int64_t S, int64_t D, int H)
+/* made: what fn writes is an operand. */
+static void clip_rows(const Bench *b, const char *op, BenchFn fn, int64_t S, int64_t D, int H, bool made)
 {
+    const double bytes = (made ? (double)b->k.operand_bytes(b->ex, S, D) : 4.0 * (double)S * (double)D) +
+                         4.0 * (double)S * (double)D;
     Rows r = { .b = b, .y = bench_random(b, (size_t)(S * D)), .mod = bench_random(b, (size_t)D), .S = S, .D = D,
                .H = H };
     char what[96];
@@ -184,7 +203,7 @@ static void clip_rows(const Bench *b, const char *op, BenchFn fn, int64_t S, int
     for (int i = 0; i < SETS; i++)
         r.x[i] = bench_random(b, (size_t)(S * D));
     snprintf(what, sizeof(what), "%s:%lldx%lld", op, (long long)S, (long long)D);
-    print_line(what, bench_median_s(b, fn, &r, SETS), 8e-9 * (double)S * (double)D, "GB/s");
+    print_line(what, bench_median_s(b, fn, &r, SETS), 1e-9 * bytes, "GB/s");
     for (int i = 0; i < SETS; i++)
         bench_free(b, r.x[i]);
     bench_free(b, r.y);
@@ -213,7 +232,8 @@ static void clip_conv(const Bench *b, int ic, int oc, int kt, int k, int up2, in
 {
     int pad = k / 2;
     KlConvDesc d = { .ic = ic, .oc = oc, .kt = kt, .kh = k, .kw = k, .stride = 1, .pad_top = pad, .pad_left = pad,
-                     .pad_bottom = pad, .pad_right = pad, .up2 = up2, .R = R, .W = W };
+                     .pad_bottom = pad, .pad_right = pad, .up2 = up2, .R = R, .W = W,
+                     .operand = kt == 3 && k == 3 && ic > b->vae.z_dim };      /* those that follow a norm */
     size_t n_in = (size_t)R * (size_t)W * (size_t)ic, n_out = ((size_t)R << up2) * ((size_t)W << up2) * (size_t)oc;
     size_t n_w = (size_t)ic * (size_t)oc * (size_t)(kt * k * k);
     float *kernel = bench_alloc_f32(n_w), *picture[SETS];
@@ -223,7 +243,7 @@ static void clip_conv(const Bench *b, int ic, int oc, int kt, int k, int up2, in
     char what[96];
 
     for (int i = 0; i < SETS; i++)
-        picture[i] = bench_random(b, n_in);
+        picture[i] = d.operand ? operand(b, (int64_t)R * W, ic) : bench_random(b, n_in);
     for (int i = 0; i < SETS; i++)
         for (int t = 0; t < 3; t++)
             c.src[i][t] = picture[(i + t) % SETS];
@@ -260,7 +280,7 @@ static void clip_vae(const Bench *b, int R, int W)
     clip_conv(b, c, c, 3, 3, 0, 8 * R, 8 * W);
     clip_conv(b, c, out, 3, 3, 0, 8 * R, 8 * W);
     clip_attention(b, (int64_t)R * W, (int64_t)R * W, 1, 4 * c);
-    clip_rows(b, "pixel_norm", run_pixel_norm, (int64_t)R * W * 64, c, 1);
+    clip_rows(b, "pixel_norm", run_pixel_norm, (int64_t)R * W * 64, c, 1, true);
 }
 
 void bench_clip_ops(Bench *b, int width, int height, int frames)
@@ -281,8 +301,8 @@ void bench_clip_ops(Bench *b, int width, int height, int frames)
     for (size_t i = 0; i < sizeof(stored) / sizeof(stored[0]); i++)
         if (D % kl_dtype_block(stored[i]) == 0)
             clip_linear(b, S, D, D, stored[i], KL_ACT_NONE, 0);
-    clip_rows(b, "layer_norm", run_layer_norm, S, D, c->heads);
-    clip_rows(b, "qk_norm_rope", run_qk_norm_rope, S, D, c->heads);
+    clip_rows(b, "layer_norm", run_layer_norm, S, D, c->heads, true);
+    clip_rows(b, "qk_norm_rope", run_qk_norm_rope, S, D, c->heads, false);
     clip_vae(b, R, W);
     if (b->on_device)
         printf("# at most %.2f GiB of the device, idle weights not counted\n", bench_device_peak_gib(b));
