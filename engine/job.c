@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind.h"
 #include "job.h"
 
 #define KL_MIN_SIDE_PX 16
@@ -291,6 +292,9 @@ void kling_job_destroy(KlingJob **job)
 /* Errors stay; everything but the error's sentence is freed at once. */
 static int settle(KlingJob *job, int status)
 {
+    /* a device that is lost has no memory either */
+    if (status == KLING_ERROR_OUT_OF_MEMORY && job->ex && *job->parts->kernels.exec_error(job->ex))
+        status = kl_fail_device(&job->diag, &job->parts->kernels, job->ex, "the device failed");
     if (status != KLING_OK) {
         job->status = status;
         kl_job_release(job);

@@ -188,7 +188,8 @@ static void *take(KlExec *ex, size_t bytes)
 
     while (!(p = kl_cuda_take(ex->st, bytes, ex->stream)) && bytes <= ex->st->prop.totalGlobalMem &&
            bytes <= ex->st->limit) {
-        cudaStreamSynchronize(ex->stream);
+        if (!KL_CUDA(ex, cudaStreamSynchronize(ex->stream)))
+            return NULL;
         cudaMemPoolTrimTo(ex->st->pool, 0);
         if ((p = kl_cuda_take(ex->st, bytes, ex->stream)) || !kl_cuda_weights_yield(ex->st, bytes))
             break;

@@ -186,7 +186,7 @@ static __device__ __forceinline__ float2 rotate(const Rope &p, int64_t s, int64_
         b *= p.weight[d + 1];
     }
     if (p.cos) {
-        int64_t at = s * (p.E / 2) + d % p.E / 2;
+        int64_t at = s * (p.E / 2) + (int)d % p.E / 2;
         float c = p.cos[at], n = p.sin[at], t = a;
 
         a = t * c - b * n;
@@ -252,7 +252,8 @@ template<int N, bool HALF> static __global__ void __launch_bounds__(THREADS) pix
     const float *x = p.x + at * p.C;
     float *y = (float *)p.y + at * p.C;
     uint16_t *half = (uint16_t *)p.y + at * pitch;
-    double sum = 0, r;
+    double sum = 0;
+    float r;
 
     if (at >= p.pixels)
         return;
@@ -262,8 +263,11 @@ template<int N, bool HALF> static __global__ void __launch_bounds__(THREADS) pix
         for (int e = 0; e < N; e++)
             sum += (double)f.v[e] * f.v[e];
     }
-    r = sqrt(kl_warp_sum(sum));
-    r = sqrt((double)p.C) / (r < 1e-12 ? 1e-12 : r);    /* a NaN stays */
+    sum = kl_warp_sum(sum);
+    if (sum > 1e-20 && sum < 1e38)      /* roots and quotients of doubles would take longer than the memory */
+        r = sqrtf((float)p.C / (float)sum);
+    else
+        r = (float)(sqrt((double)p.C) / (sum < 1e-24 ? 1e-12 : sqrt(sum)));     /* a NaN stays */
     for (int i = lane; i < n; i += 32) {
         Vec<N> f = load<N>(x, i), g = load<N>(p.gamma, i);
 

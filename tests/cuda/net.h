@@ -41,9 +41,11 @@ static inline bool net_emulator(const char *name)
     return true;
 }
 
+static int net_device;                  /* of the tables that are opened next */
+
 static inline int open_emulated(KlKernels *k, int64_t weight_bytes, double vram)
 {
-    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes, .vram = vram,
+    KlCudaParams p = { .plugin = emulated, .weight_bytes = weight_bytes, .vram = vram, .device = net_device,
                        .pinned_bytes = pinned_bytes };
 
     return kl_kernels_init_cuda(k, &p, why, sizeof(why));

@@ -57,7 +57,8 @@ static void keep(Clip *c, const KlingFrame *f)
             memcpy(c->x + c->n, f->data[p] + y * f->stride, row * sizeof(float));
 }
 
-static Clip generate(const char *device, enum KlingPrecision precision, int steps)
+/* The job's status, KLING_EOF when all went well, and its sentence; asked twice. */
+static int run(const char *device, enum KlingPrecision precision, int steps, Clip *c, char error[512])
 {
     KlingContext *ctx = NULL;
     KlingModel *m = NULL;
@@ -66,16 +67,16 @@ static Clip generate(const char *device, enum KlingPrecision precision, int step
     KlingParams p;
     const KlingFrame *f;
     const double start = now();
-    Clip c = { NULL, 0, 0 };
     int ret;
 
+    *c = (Clip){ NULL, 0, 0 };
     kling_model_params_default(&mp);
     mp.model = MODEL;
     mp.device = device;
     if ((ret = kling_context_create(&ctx, NULL)) < 0 || (ret = kling_model_open(ctx, &m, &mp)) < 0) {
-        CHECK(0, "%s: %s", device, ctx ? kling_context_error(ctx) : "no context");
+        snprintf(error, 512, "%s", ctx ? kling_context_error(ctx) : "no context");
         kling_context_destroy(&ctx);
-        return c;
+        return ret;
     }
     kling_params_default(m, &p);
     p.prompt = "a red ball falls onto a wooden table and bounces";
@@ -88,12 +89,23 @@ static Clip generate(const char *device, enum KlingPrecision precision, int step
     }
     if (!(ret = kling_job_create(m, &job, &p)))
         while (!(ret = kling_job_next_frame(job, &f)))
-            keep(&c, f);
-    CHECK(ret == KLING_EOF, "%s: %s", device, job ? kling_job_error(job) : "no job");
-    c.seconds = now() - start;
+            keep(c, f);
+    CHECK(!job || kling_job_next_frame(job, &f) == ret, "another status when asked again");
+    snprintf(error, 512, "%s", job ? kling_job_error(job) : "no job");
+    c->seconds = now() - start;
     kling_job_destroy(&job);
     kling_model_destroy(&m);
     kling_context_destroy(&ctx);
+    return ret;
+}
+
+static Clip generate(const char *device, enum KlingPrecision precision, int steps)
+{
+    char error[512];
+    Clip c;
+    const int ret = run(device, precision, steps, &c, error);
+
+    CHECK(ret == KLING_EOF, "%s: %s", device, error);
     return c;
 }
 
@@ -116,23 +128,22 @@ static void same(const char *what, const Clip *a, const Clip *b, double least, d
           worst, most);
 }
 
-/* How many graphs the emulated device has launched. */
-static long graphs(void)
+/* The emulated device that clips are made on. */
+static EmuControl *emulator(void)
 {
     char path[4200];
     void *plugin, *symbol;
     EmuControlFn *control;
-    long n;
 
     snprintf(path, sizeof(path), "%s/libkling_cuda.so", getenv("KLING_TEST_CLIP"));
-    plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     symbol = plugin ? dlsym(plugin, EMU_CONTROL_SYMBOL) : NULL;
-    if (!symbol)
-        return -1;
+    if (!symbol) {
+        printf("not ok clip_cuda_emulated: no control of the device\n");
+        exit(1);
+    }
     memcpy(&control, &symbol, sizeof(control));
-    n = control()->graph_launches;
-    dlclose(plugin);
-    return n;
+    return control();
 }
 
 /* A small clip is nothing that the model knows: what is rounded grows from step to step as it does not in a whole one.
@@ -152,10 +163,35 @@ static void test_clip(void)
         }
         gpu = generate("cuda", precision, steps[half]);
         same(half ? "bf16" : "f32", &cpu, &gpu, half ? 40 : 60, half ? 1 : 1e-3);
-        CHECK(!small || half || graphs() > 0, "%ld graphs", graphs());
+        CHECK(!small || half || emulator()->graph_launches > 0, "no graph");
         free(gpu.x);
         free(cpu.x);
     }
+}
+
+/* The device is lost while a clip is being denoised, or decoded: the job ends with one sentence that says so, all is
+ * freed, and a device that is there again makes the next clip. */
+static void test_lost_device(void)
+{
+    static const char *const kernels[] = { "(rope_kernel<true>)", "to_pixels_kernel<T>" };
+    EmuControl *emu = emulator();
+
+    for (int i = 0; i < 2; i++) {
+        const long handles = emu->handles;
+        char error[512];
+        Clip c;
+        int ret;
+
+        emu->fail_later = kernels[i];
+        emu->fail_with = 700;
+        ret = run("cuda", KLING_PRECISION_F32, 2, &c, error);
+        CHECK(ret == KLING_ERROR_DEVICE && !emu->fail_later && !c.n, "%s: %d, %zu values", kernels[i], ret, c.n);
+        CHECK(strstr(error, " on cuda:0: an illegal memory access") && !strchr(error, '\n'), "\"%s\"", error);
+        free(c.x);
+        emu->broken = 0;
+        CHECK(emu->handles == handles, "%ld handles are left", emu->handles - handles);
+    }
+    free(generate("cuda", KLING_PRECISION_F32, 1).x);
 }
 
 static void test_skip(const char *why)
@@ -207,6 +243,8 @@ int main(int argc, char **argv)
         return 1;
     }
     NAMED(small ? "clip_cuda_emulated" : "clip_cuda", test_clip());
+    if (small)
+        NAMED("lost_device_cuda_emulated", test_lost_device());
     snprintf(dir, sizeof(dir), "%s", again);
     scratch_close();
     return check_exit();

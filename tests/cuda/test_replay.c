@@ -229,6 +229,42 @@ static void test_launch_fails(void)
     net_close(&t, WEIGHTS);
 }
 
+/* Two devices, taken in turns by one thread, graphs among the turns. */
+static void test_two_devices(void)
+{
+    const int devices = emu->devices;
+
+    emu->devices = 2;
+    for (unsigned order = EMU_LATE; order < EMU_SEEDS + 2; order++) {
+        KlReplay *r[2] = { NULL, NULL };
+        void *host[2];
+        Net t[2];
+
+        emu->order = order;
+        for (int i = 0; i < 2; i++) {
+            net_device = i;
+            net_open(&t[i], i ? 2 * WEIGHT_BYTES : 0, 0, WEIGHTS);      /* on one they pass through */
+            REQUIRE((host[i] = t[i].k.mem_host_alloc(t[i].ex, sizeof(want))), "no memory");
+        }
+        for (int i = 0; i < 12; i++)
+            turn(&t[i % 2], &r[i % 2], WEIGHTS);
+        for (int i = 0; i < 2; i++)
+            CHECK(t[i].k.mem_read(t[i].ex, host[i], t[i].x, sizeof(want)) > 0, "%s", t[i].k.exec_error(t[i].ex));
+        for (int i = 0; i < 2; i++) {
+            CHECK(t[i].k.exec_sync(t[i].ex) >= 0 && !memcmp(want, host[i], sizeof(want)), "device %d, order %u: %s", i,
+                  order, t[i].k.exec_error(t[i].ex));
+            t[i].k.mem_host_free(t[i].ex, host[i]);
+        }
+        for (int i = 0; i < 2; i++) {
+            t[i].k.replay_forget(t[i].ex, &r[i]);
+            net_close(&t[i], WEIGHTS);
+        }
+    }
+    net_device = 0;
+    emu->devices = devices;
+    emu->order = EMU_LATE;
+}
+
 static void *thread_main(void *arg)
 {
     Net *t = arg;
@@ -286,6 +322,7 @@ int main(void)
     RUN(test_cut_short);
     RUN(test_captures_fail);
     RUN(test_launch_fails);
+    RUN(test_two_devices);
     RUN(test_two_threads);
     return check_exit();
 }

@@ -318,6 +318,7 @@ void emu_launch(const char *name, dim3 grid, dim3 dim, size_t shared, cudaStream
         emu_fail("%s: a grid of %u x %u x %u blocks", name, grid.x, grid.y, grid.z);
     if (shared > SHARED_BYTES)
         emu_fail("%s: %zu bytes of shared memory", name, shared);
+    emu_check_current(s, name);
     emu_control.launches++;
     emu_graph_needs(s, work.pointers);
     const std::function<void()> &thread = work.thread;
@@ -347,11 +348,16 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
     return cudaSuccess;
 }
 
+thread_local int emu_device;
+
 cudaError_t cudaSetDevice(int device)
 {
     EmuHold hold(emu_lock);
 
-    return device < emu_control.devices ? emu_enter("cudaSetDevice") : emu_error(cudaErrorInvalidDevice);
+    if (device >= emu_control.devices)
+        return emu_error(cudaErrorInvalidDevice);
+    emu_device = device;
+    return emu_enter("cudaSetDevice");
 }
 
 cudaError_t cudaDriverGetVersion(int *v) { *v = emu_control.driver_version; return cudaSuccess; }

@@ -41,6 +41,10 @@ void emu_check_open(const void *p, size_t bytes, const char *what);
 
 /* -- streams.cc; under the lock -- */
 
+/** The calling thread's. */
+extern thread_local int emu_device;
+/** Ends the program when `name` cannot be launched into s, which is another device's. */
+void emu_check_current(EmuStream *s, const char *name);
 /** Puts work behind what s has, or into the graph that it is captured in. */
 cudaError_t emu_push(EmuStream *s, const std::function<void()> &run);
 /** Runs all that s has. */

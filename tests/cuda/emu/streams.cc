@@ -40,12 +40,14 @@ struct EmuStream {
     std::deque<Item> queue;
     std::unique_ptr<Capture> capture;
     bool destroyed;                     /* it goes when its queue is empty */
+    int device;
 };
 
 struct EmuEvent {
     std::shared_ptr<Ticket> last;       /* NULL before the first recording */
     uint64_t captured;                  /* the capture that it was last recorded in, or 0 */
     bool timing;
+    int device;
 };
 
 struct EmuGraph { std::shared_ptr<const Capture> of; };
@@ -223,8 +225,15 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
     if (e)
         return e;
     streams.push_back(*s = new EmuStream());
+    (*s)->device = emu_device;
     emu_control.handles++;
     return cudaSuccess;
+}
+
+void emu_check_current(cudaStream_t s, const char *name)
+{
+    if (checked(s)->device != emu_device)
+        emu_fail("%s is launched into a stream of cuda:%d while cuda:%d is current", name, s->device, emu_device);
 }
 
 /* What it has still to do is done some time. */
@@ -335,7 +344,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *ev, unsigned flags)
     *ev = NULL;
     if (e)
         return e;
-    events.push_back(*ev = new EmuEvent { NULL, 0, !(flags & cudaEventDisableTiming) });
+    events.push_back(*ev = new EmuEvent { NULL, 0, !(flags & cudaEventDisableTiming), emu_device });
     emu_control.handles++;
     return cudaSuccess;
 }
@@ -362,6 +371,8 @@ cudaError_t cudaEventRecord(cudaEvent_t ev, cudaStream_t s)
     checked(ev);
     if (e)
         return e;
+    if (ev->device != s->device)
+        emu_fail("an event of cuda:%d is recorded in a stream of cuda:%d", ev->device, s->device);
     if (c && c->spoilt)
         return emu_error(cudaErrorStreamCaptureInvalidated);
     ev->captured = c ? c->id : 0;
@@ -521,6 +532,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
     for (const auto &need : of->needs)
         if (emu_allocation(need.first) != need.second)
             emu_fail("a graph is launched whose memory has been freed");
+    emu_check_current(s, "a graph");
     emu_control.graph_launches++;
     return emu_push(s, [of]() {
         for (const auto &run : of->work)
