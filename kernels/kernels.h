@@ -148,8 +148,8 @@ typedef struct KlLinear {
     int64_t group_rows;                 /* >= 1 when gate is given */
     int x_operand, y_operand;           /* of width K, of width N (ldy is N, and no residual) */
     int precise;                        /* 1: for what is small and steers the rest. With KL_PREC_AUTO, too, x and w
-                                           keep f32 where M is at most KL_PRECISE_ROWS or N*K at most KL_PRECISE_WEIGHTS
-                                           (not so of int8 weights); no operands */
+                                           keep f32: whole floats where M is at most KL_PRECISE_ROWS, and all but
+                                           int8 where N*K is at most KL_PRECISE_WEIGHTS. No operands */
 } KlLinear;
 
 #define KL_PRECISE_ROWS 64
@@ -181,7 +181,7 @@ typedef struct KlNorm {
     const float *weight, *bias;         /* [D] or NULL */
     const float *scale, *shift;         /* [groups,D] with stride ldmod, or NULL; token s uses group s / group_rows */
     int64_t ldmod, group_rows;          /* group_rows >= 1 when scale is given */
-    int operand;                        /* y is one: ldy is D, and it is not x */
+    int operand;                        /* y is one: ldy is D; not x, but as operand_bytes says */
 } KlNorm;
 
 /* Convolution of causal video: one output picture from kt input pictures. */
