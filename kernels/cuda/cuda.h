@@ -208,6 +208,7 @@ void kl_cuda_half_rows(KlExec *ex, uint16_t *out, const float *x, int64_t ldx, i
 /** Zeros behind the width of an operand's rows, for ops that do not write them. */
 void kl_cuda_operand_pad(KlExec *ex, void *operand, int64_t S, int64_t D);
 
+static inline bool kl_aligned16(const void *p) { return ((uintptr_t)p & 15) == 0; }
 static inline int64_t kl_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline size_t kl_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 

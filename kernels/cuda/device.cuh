@@ -181,6 +181,16 @@ static __device__ __forceinline__ float kl_act(float x, KlActivation act)
     return x / (1.0f + expf(act == KL_ACT_SILU ? -x : -1.5957691216057308f * (x + 0.044715f * x * x * x)));
 }
 
+/** What KlLinear does to one element of its product: bias, residual and gate are those of the element, or NULL. */
+static __device__ __forceinline__ float kl_linear_finish(float v, const float *bias, KlActivation act,
+                                                         const float *residual, const float *gate)
+{
+    v = kl_act(bias ? v + *bias : v, act);
+    if (residual)
+        v = (gate ? v * *gate : v) + *residual;
+    return v;
+}
+
 template<typename T> static __device__ __forceinline__ T kl_warp_sum(T v)
 {
     for (int m = 16; m; m >>= 1)

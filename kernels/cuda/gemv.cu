@@ -17,8 +17,7 @@
 
 struct Gemv {
     KlLinear p;
-    const void *w;
-    KlDType dtype;                      /* of w: a float */
+    const void *w;                      /* whole floats */
 };
 
 /* Four elements of a row from k on; VEC: k + 3 < K and the row is aligned. */
@@ -46,13 +45,8 @@ template<KlDType T, bool VEC> static __device__ __forceinline__ float4 load4(con
 
 static __device__ __forceinline__ float finish(const KlLinear &p, int64_t m, int64_t n, float v)
 {
-    v = kl_act(p.bias ? v + p.bias[n] : v, p.act);
-    if (p.residual) {
-        if (p.gate)
-            v *= p.gate[m / p.group_rows * p.ldgate + n];
-        v += p.residual[m * p.ldy + n];
-    }
-    return v;
+    return kl_linear_finish(v, p.bias ? p.bias + n : NULL, p.act, p.residual ? p.residual + m * p.ldy + n : NULL,
+                            p.gate ? p.gate + m / p.group_rows * p.ldgate + n : NULL);
 }
 
 template<KlDType T, bool VEC> static __global__ void __launch_bounds__(THREADS) gemv_kernel(Gemv g)
@@ -113,7 +107,7 @@ template<KlDType T> static void launch(KlExec *ex, const Gemv &g)
 
 void kl_cuda_gemv(KlExec *ex, const KlLinear *p, const void *w, KlDType dtype)
 {
-    const Gemv g = { *p, w, dtype };
+    const Gemv g = { *p, w };
 
     switch (dtype) {
     case KL_F32: launch<KL_F32>(ex, g); break;

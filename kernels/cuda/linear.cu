@@ -21,11 +21,6 @@
 #define THREADS 256
 #define ROWS 16384
 
-static bool aligned16(const void *p)
-{
-    return ((uintptr_t)p & 15) == 0;
-}
-
 /* -- operands -- */
 
 /* Eight elements a thread, n in all. VEC: they lie at multiples of 16
@@ -47,7 +42,7 @@ template<typename I> static void half_rows_in(KlExec *ex, uint16_t *out, const f
 {
     const dim3 grid(kl_blocks((int64_t)n, THREADS));
 
-    if (K % 4 == 0 && ldx % 4 == 0 && aligned16(x))
+    if (K % 4 == 0 && ldx % 4 == 0 && kl_aligned16(x))
         KL_LAUNCH(ex, (half_rows_kernel<true, I>), grid, dim3(THREADS), 0, (uint4 *)out, x, ldx, n, per_row, K);
     else
         KL_LAUNCH(ex, (half_rows_kernel<false, I>), grid, dim3(THREADS), 0, (uint4 *)out, x, ldx, n, per_row, K);
@@ -76,15 +71,8 @@ struct Epilogue {
 
 static __device__ __forceinline__ float finish(const Epilogue &p, int64_t m, int64_t n, float v)
 {
-    if (p.bias)
-        v += p.bias[n];
-    v = kl_act(v, p.act);
-    if (p.residual) {
-        if (p.gate)
-            v *= p.gate[(p.row0 + m) / p.group_rows * p.ldgate + n];
-        v += p.residual[m * p.ldy + n];
-    }
-    return v;
+    return kl_linear_finish(v, p.bias ? p.bias + n : NULL, p.act, p.residual ? p.residual + m * p.ldy + n : NULL,
+                            p.gate ? p.gate + (p.row0 + m) / p.group_rows * p.ldgate + n : NULL);
 }
 
 template<bool VEC, bool HALF> static __global__ void __launch_bounds__(THREADS) epilogue_kernel(Epilogue p)
@@ -120,7 +108,8 @@ template<bool VEC, bool HALF> static void launch_epilogue(KlExec *ex, const Epil
 
 static void epilogue(KlExec *ex, const Epilogue *e, bool half)
 {
-    const bool vec = e->N % 4 == 0 && e->ldy % 4 == 0 && e->ldacc % 4 == 0 && aligned16(e->acc) && aligned16(e->y);
+    const bool vec = e->N % 4 == 0 && e->ldy % 4 == 0 && e->ldacc % 4 == 0 && kl_aligned16(e->acc) &&
+                     kl_aligned16(e->y);
 
     if (half)
         (vec ? launch_epilogue<true, true> : launch_epilogue<false, true>)(ex, e);
@@ -228,7 +217,7 @@ static bool fused(KlExec *ex, const Plan *plan, const KlLinear *p, const float *
     g.gelu = g.y_half && p->act == KL_ACT_GELU_TANH && p->bias && !residual;
     g.add = p->act == KL_ACT_NONE && residual && residual == g.y && !p->gate;
     g.bias = g.y_half && p->bias ? (const void *)half_bias : p->bias;
-    return !plan->int8 && aligned16(g.bias) && (plain || g.gelu || g.add) && kl_cuda_gemm(ex, &g);
+    return !plan->int8 && kl_aligned16(g.bias) && (plain || g.gelu || g.add) && kl_cuda_gemm(ex, &g);
 }
 
 static void rows_of_linear(KlExec *ex, const Plan *plan, const KlLinear *p, const void *w, int64_t m0, int64_t rows)

@@ -129,11 +129,6 @@ template<int N, bool RMS, bool HALF> static __global__ void __launch_bounds__(TH
         half[p.D + threadIdx.x] = 0;
 }
 
-static bool aligned16(const void *p)
-{
-    return ((uintptr_t)p & 15) == 0;
-}
-
 template<int N, bool RMS> static void launch_norm(KlExec *ex, const KlNorm &p)
 {
     if (p.operand && kl_cuda_half(ex))
@@ -145,12 +140,12 @@ template<int N, bool RMS> static void launch_norm(KlExec *ex, const KlNorm &p)
 template<bool RMS> static void norm(KlExec *ex, const KlNorm *src)
 {
     KlNorm p = *src;
-    bool vec = p.D % 4 == 0 && p.ldx % 4 == 0 && p.ldy % 4 == 0 && aligned16(p.x) && aligned16(p.y) &&
-               aligned16(p.weight) && aligned16(p.bias);
+    bool vec = p.D % 4 == 0 && p.ldx % 4 == 0 && p.ldy % 4 == 0 && kl_aligned16(p.x) && kl_aligned16(p.y) &&
+               kl_aligned16(p.weight) && kl_aligned16(p.bias);
 
     if (RMS)
         p.bias = p.scale = p.shift = NULL;
-    vec = vec && (!p.scale || (p.ldmod % 4 == 0 && aligned16(p.scale) && aligned16(p.shift)));
+    vec = vec && (!p.scale || (p.ldmod % 4 == 0 && kl_aligned16(p.scale) && kl_aligned16(p.shift)));
     if (!kl_cuda_enter(ex) || p.S < 1)
         return;
     KL_ON_DEVICE(p.x), KL_ON_DEVICE(p.y), KL_ON_DEVICE(p.weight), KL_ON_DEVICE(p.bias), KL_ON_DEVICE(p.scale);
@@ -229,7 +224,7 @@ static void qk_norm_rope(KlExec *ex, float *x, int64_t ldx, int64_t S, int H, in
     if (!kl_cuda_enter(ex) || S < 1)
         return;
     KL_ON_DEVICE(x), KL_ON_DEVICE(weight), KL_ON_DEVICE(cos), KL_ON_DEVICE(sin);
-    if (p.D % 4 == 0 && ldx % 4 == 0 && aligned16(x))
+    if (p.D % 4 == 0 && ldx % 4 == 0 && kl_aligned16(x))
         KL_LAUNCH(ex, (rope_kernel<true>), dim3((unsigned)S), dim3(THREADS), 0, p);
     else
         KL_LAUNCH(ex, (rope_kernel<false>), dim3((unsigned)S), dim3(THREADS), 0, p);
@@ -296,7 +291,7 @@ static void pixel_norm(KlExec *ex, float *y, const float *x, int64_t pixels, int
                        KlActivation act, int operand)
 {
     const PixelNorm p = { y, x, pixels, C, gamma, act };
-    const bool vec = C % 4 == 0 && aligned16(y) && aligned16(x) && aligned16(gamma);
+    const bool vec = C % 4 == 0 && kl_aligned16(y) && kl_aligned16(x) && kl_aligned16(gamma);
 
     if (!kl_cuda_enter(ex) || pixels < 1)
         return;
